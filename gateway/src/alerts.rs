@@ -115,8 +115,8 @@ impl Evaluation {
         let Some(engine) = self.device(context, site, &alarm.device, context.now)? else {
             return Ok(false);
         };
-        if engine.is_one_too_many(alarm) {
-            tracing::warn!(%site, device = %alarm.device, code = alarm.code,
+        if let Some(left_out) = engine.left_out_for(alarm) {
+            tracing::warn!(%site, device = %alarm.device, code = alarm.code, left_out,
                 "A device has more alarms up than are held; one makes room that is told by others.");
         }
         let changed = engine.on_alarm_of(context.rules, context.now, said, before, alarm);

@@ -42,6 +42,9 @@ use super::{
 /// Devices of a box: 64 that are configured, the pumps and meters behind their stations, and the
 /// patients whose they are.
 const SUBJECTS_MAX: usize = 512;
+/// Alarms of devices that are told as left out, until the agent starts again: some devices with many
+/// more than are held.
+const LEFT_OUT_MAX: usize = 512;
 /// A clock that was set by more than this is another clock (metric catalogue, `clock_offset`).
 const CLOCK_SET_MS: u64 = 2_000;
 
@@ -74,6 +77,8 @@ pub(super) struct Evaluation {
     changed: Vec<Alert>,
     /// There were more subjects than can be known at once, and it was told.
     is_full: bool,
+    /// Alarms of devices that made room for others, and of which it was told.
+    left_out: BTreeSet<(DeviceId, String)>,
 }
 
 impl Evaluation {
@@ -91,8 +96,21 @@ impl Evaluation {
         let engines = kept.engines.iter().filter_map(engine).collect();
         let (kinds, whose) = (kept.kinds.clone(), kept.whose.clone());
         let (newest, changed) = (Newest::default(), Vec::new());
-        let (county, looked, is_full) = (kept.county, kept.kept_at, false);
-        Self { site, order, engines, whose, kinds, newest, county, looked, changed, is_full }
+        let (county, looked) = (kept.county, kept.kept_at);
+        let (is_full, left_out) = (false, BTreeSet::new());
+        Self {
+            site,
+            order,
+            engines,
+            whose,
+            kinds,
+            newest,
+            county,
+            looked,
+            changed,
+            is_full,
+            left_out,
+        }
     }
 
     /// Before anything signals: what people at the county had in hand by the last policy; hands out
@@ -181,7 +199,9 @@ impl Evaluation {
                 Record::Alarm(alarm) => {
                     let said = of_box.observed(alarm.observed.at, at);
                     if let Some((engine, rules)) = self.engine(&alarm.device, said.at, at) {
+                        let left_out = engine.left_out_for(alarm).map(str::to_owned);
                         changed.extend(engine.on_alarm(rules, at, said, alarm));
+                        self.say_left_out(&alarm.device, left_out);
                     }
                 }
                 Record::Status(status) => {
@@ -305,6 +325,16 @@ impl Evaluation {
             self.whose.insert(device.clone(), present);
         }
         Some((self.engines.get_mut(&subject)?, &self.order.rules))
+    }
+
+    /// That an alarm of a device made room for another one is told once, however often a device
+    /// says all of them again.
+    fn say_left_out(&mut self, device: &DeviceId, alarm: Option<String>) {
+        let Some(alarm) = alarm.filter(|_| self.left_out.len() < LEFT_OUT_MAX) else { return };
+        if self.left_out.insert((device.clone(), alarm.clone())) {
+            tracing::warn!(%device, left_out = alarm,
+                "A device has more alarms up than are held; one makes room that is told by others.");
+        }
     }
 
     /// Whom a device is about at that moment of the box's clock.

@@ -9,9 +9,10 @@ use crate::{
     supervisor::Worker,
 };
 use model::{
+    alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
     alert::{Acknowledged, InHand, Shelved},
     device::{DeviceKind, DeviceState, DeviceStatus},
-    id::{DeviceId, Lane, OutboxId, Seq},
+    id::{Channel, DeviceId, Lane, OutboxId, Seq},
     metric::Metric,
     reading::{Reading, ReadingGroup},
     record::{ClockChange, Record},
@@ -742,4 +743,52 @@ async fn what_is_held_when_the_agent_stops_is_not_kept_as_if_it_had_been_told() 
     warden.look_at_reach(bad, now);
     let told: Vec<_> = warden.reports.iter().map(|report| &*report.what).collect();
     assert_eq!(told, ["raised"]);
+}
+
+/// What the log says while something is done.
+fn logged(what: impl FnOnce()) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let log = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(file.reopen().map(std::sync::Mutex::new).unwrap());
+    tracing::subscriber::with_default(log.finish(), what);
+    std::fs::read_to_string(file.path()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_that_makes_room_for_another_is_named_in_the_log_once() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    let mut second = 0;
+    let mut says = |code: u32| {
+        second += 1;
+        let alarm = DeviceAlarm {
+            device: device(),
+            channel: Channel::default(),
+            phase: AlarmPhase::Start,
+            kind: AlarmKind::Other,
+            code: format!("code-{code}"),
+            text: "a text".to_owned(),
+            priority: None,
+            latched: false,
+            source: None,
+            device_time: None,
+            observed: at(second).observed(),
+        };
+        let changed =
+            warden.evaluation.take(at(second), &envelope(second, vec![Record::Alarm(alarm)]));
+        warden.note(changed);
+    };
+    let held = logged(|| (0..64).for_each(&mut says));
+    assert!(!held.contains("more alarms up"), "{held}");
+    // Each that is said again makes room by one that is said again next.
+    let told = logged(|| (0..200).for_each(|turn| says(turn % 66)));
+    let lines: Vec<&str> = told.lines().filter(|line| line.contains("more alarms up")).collect();
+    assert_eq!(lines.len(), 66, "{told}");
+    for code in 0..66 {
+        let name = format!("left_out=\"code-{code}|\"");
+        assert_eq!(lines.iter().filter(|line| line.contains(&name)).count(), 1, "{name}: {told}");
+    }
+    assert!(lines.iter().all(|line| line.contains("WARN") && line.contains("device=ecg-01")));
+    assert!(!told.contains("a text"), "{told}");
 }

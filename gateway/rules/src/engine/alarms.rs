@@ -135,7 +135,9 @@ impl Engine {
                 let held = Held { rule: id.to_owned(), since: at, source: alarm.source, of };
                 let here = self.subject.patient().cloned();
                 let is_anothers = held.is_anothers(here.as_ref()) && rules.technical(id).is_none();
-                self.make_room(device, &key, at, &mut touched);
+                if let Some(left_out) = self.left_out_for(alarm).map(str::to_owned) {
+                    self.end_alarm(device, &left_out, at, &mut touched);
+                }
                 let known = self.device(device);
                 known.trust(&key);
                 let known = known.alarms.entry(key.clone()).or_insert_with(|| held.clone());
@@ -228,42 +230,28 @@ impl Engine {
         }
     }
 
-    /// Whether its device has as many alarms up as are held, and this is another one: one of them
-    /// makes room for it.
+    /// The alarm that makes room for this one, where its device has as many up as are held: its code
+    /// and channel.
+    ///
+    /// What a device signals is told whatever else it signals: one of those counts as over whose
+    /// alert goes on by others, and there are some: a device has fewer families than that. Of these
+    /// it is the least urgent one that is up for the longest.
     #[must_use]
-    pub fn is_one_too_many(&self, alarm: &DeviceAlarm) -> bool {
-        let begins = alarm.phase != AlarmPhase::End;
-        begins && self.has_no_room(&alarm.device, &key_of(alarm))
-    }
-
-    fn has_no_room(&self, device: &DeviceId, key: &str) -> bool {
-        self.devices.get(device).is_some_and(|known| {
-            known.alarms.len() >= ALARMS_MAX && !known.alarms.contains_key(key)
-        })
-    }
-
-    /// What a device signals is told whatever else it signals. With as many alarms up as are held,
-    /// one of those counts as over whose alert goes on by others, and there are some: a device has
-    /// fewer families than that. Of these it is the least urgent one that is up for the longest.
-    fn make_room(
-        &mut self,
-        device: &DeviceId,
-        key: &str,
-        at: WallTime,
-        touched: &mut BTreeSet<String>,
-    ) {
-        if !self.has_no_room(device, key) {
-            return;
+    pub fn left_out_for(&self, alarm: &DeviceAlarm) -> Option<&str> {
+        if alarm.phase == AlarmPhase::End {
+            return None;
+        }
+        let device = &alarm.device;
+        let held = &self.devices.get(device)?.alarms;
+        if held.len() < ALARMS_MAX || held.contains_key(&key_of(alarm)) {
+            return None;
         }
         let rank = |(key, held): &(&String, &Held)| {
             let fired = self.fired_by(device, key);
             let alone = fired.is_some_and(|(episode, _)| episode.firing.len() == 1);
             (alone, fired.map(|(_, firing)| firing.priority), held.since)
         };
-        let held = self.devices.get(device).into_iter().flat_map(|known| &known.alarms);
-        if let Some(key) = held.min_by_key(rank).map(|(key, _)| key.clone()) {
-            self.end_alarm(device, &key, at, touched);
-        }
+        held.iter().min_by_key(rank).map(|(key, _)| key.as_str())
     }
 
     /// What fires by an alarm of a device, and where.
