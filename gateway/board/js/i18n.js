@@ -5,6 +5,9 @@ import { keep, kept } from './kept.js';
 const LANGUAGES = ['zh-CN', 'en'];
 const KEPT = 'board.language';
 
+/** `{n}` is a value, `{n:alert|alerts}` a word for one and for more. */
+const PLACE = /\{(\w+)(?::([^|{}]*)\|([^|{}]*))?\}/g;
+
 let texts = {};
 let language = 'zh-CN';
 
@@ -12,12 +15,20 @@ let language = 'zh-CN';
 export function t(key, values = {}) {
   const text = texts[language]?.[key];
   if (text === undefined) return key;
-  return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ''));
+  return filledIn(text, values);
 }
 t.has = (key) => texts[language]?.[key] !== undefined;
 
 export function currentLanguage() {
   return language;
+}
+
+/** A text with its places filled in. */
+export function filledIn(text, values) {
+  return text.replace(PLACE, (_, name, one, more) => {
+    if (more === undefined) return String(values[name] ?? '');
+    return Number(values[name]) === 1 ? one : more;
+  });
 }
 
 /** Loads both languages; the one chosen last is shown. */

@@ -4,12 +4,13 @@ import { readFileSync, readdirSync } from 'node:fs';
 import {
   ageText, dateTime, dateTimeSeconds, legible, noDataText, saidText, shortTime, shownValue, unitText, wordOf,
 } from '../js/format.js';
+import { filledIn } from '../js/i18n.js';
 
 const read = (path) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 const zh = JSON.parse(read('texts/zh-CN.json'));
 const en = JSON.parse(read('texts/en.json'));
 const words = (texts) => {
-  const t = (key, values = {}) => texts[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  const t = (key, values = {}) => filledIn(texts[key], values);
   t.has = (key) => texts[key] !== undefined;
   return t;
 };
@@ -81,6 +82,22 @@ test('both languages have the same texts with the same places', () => {
   assert.deepEqual(Object.keys(zh).sort(), Object.keys(en).sort());
   const places = (text) => [...text.matchAll(/\{(\w+)\}/g)].map((found) => found[1]).sort();
   for (const key of Object.keys(zh)) assert.deepEqual(places(zh[key]), places(en[key]), key);
+});
+
+test('of one thing English speaks as of one', () => {
+  const said = (key, values) => words(en)(key, values);
+  assert.equal(said('banner.back', { age: '12 min', n: 1 }), 'Connected again after 12 min; 1 new alert meanwhile');
+  assert.equal(said('banner.back', { age: '12 min', n: 0 }), 'Connected again after 12 min; 0 new alerts meanwhile');
+  assert.equal(said('upkeep.days', { n: '1' }), '1 day');
+  assert.equal(said('devices.late', { n: 1, from: 'a', until: 'b', alerts: 2 }),
+    'Last late data: 1 value measured a to b, 2 alerts from it');
+  assert.equal(said('offline.login', { n: 1 }),
+    '1 acknowledged offline on this computer was not sent: the person who did it must log in');
+  // What is never one: a flood begins at eleven, a loss of one is `once`, days of the audit are seven.
+  const many = ['alerts.flood', 'devices.lost.times', 'audit.days', 'rule_mistake.populations'];
+  const counted = /\{(?:n|count|alerts|readings|all|months|days|hours)\} (?:(?:new|low|lesser|edge) )?[a-z]+s\b/;
+  const fixed = Object.keys(en).filter((key) => counted.test(en[key]) && !many.includes(key));
+  assert.deepEqual(fixed.map((key) => en[key]), []);
 });
 
 test('every metric that has a word of nurses is one of the catalogue', () => {

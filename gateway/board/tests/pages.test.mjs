@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { readFileSync } from 'node:fs';
 import { actionText } from '../js/format.js';
+import { filledIn } from '../js/i18n.js';
 import { asideLines, lostText, missingLines } from '../js/pages/missing.js';
 import { condition, priorityText } from '../js/pages/rule-words.js';
 
@@ -10,7 +11,7 @@ const words = (language) => {
   const texts = JSON.parse(read(`texts/${language}.json`));
   const t = (key, values = {}) => {
     assert.ok(texts[key] !== undefined, key);
-    return texts[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+    return filledIn(texts[key], values);
   };
   t.has = (key) => texts[key] !== undefined;
   return t;

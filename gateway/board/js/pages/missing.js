@@ -51,8 +51,8 @@ function keyOf(state, cause, t) {
 
 function line(lane, some, t) {
   const [{ state, cause }] = some;
-  const words = t(keyOf(state, cause, t).key);
   const messages = some.reduce((sum, one) => sum + one.last - one.first + 1, 0);
+  const words = t(keyOf(state, cause, t).key, { n: messages });
   const moments = (name) => some.map((one) => one[name]).filter(Boolean).sort();
   const [since] = moments('since');
   const until = moments('until').pop();
