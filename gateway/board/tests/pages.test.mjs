@@ -93,8 +93,8 @@ test('why something could not be taken is said by its cause, and nobody reads wh
     lane: 'wave', missing: [{ first: 1, last: 3, state: 'dropped', cause: 'unknown', since: null, until: null }],
   }];
   assert.deepEqual(['zh-CN', 'en'].map((language) => missingLines(dropped, NOW, words(language))[0]), [
-    '– 起,波形缺 3 条消息:网关已丢弃,原因不明',
-    'Waveforms: 3 messages, given up by the box, nobody knows why, since –',
+    '波形缺 3 条消息:网关已丢弃,原因不明',
+    'Waveforms: 3 messages, given up by the box, nobody knows why',
   ]);
 });
 
@@ -103,16 +103,25 @@ test('what is kept aside is said by its cause, with the number of records', () =
   const aside = [
     [later(3), true], [`${later(2)}; devices_beyond: 4 records of devices beyond 1000 of the site`, true],
     ['conflict', false], [`unreadable${LACKS}`, false], ['7 records or readings of a later version', true],
-  ].map(([cause, part_taken]) => ({ cause, part_taken }));
-  assert.deepEqual(asideLines(aside, words('zh-CN')), [
+  ].map(([cause, part_taken], seq) => ({ cause, part_taken, outbox: 'a', lane: 'wave', seq }));
+  const said = (lanes, language) => asideLines(aside, lanes, words(language));
+  assert.deepEqual(said([], 'zh-CN'), [
     '5 条记录或数值来自较新版本的网关,已另存,请升级县平台',
     '4 条记录来自超出上限的设备,已另存,请检查该网关',
     '1 条消息与已收到的同编号消息内容不同,已另存',
     '2 条消息未能全部接收,已另存',
   ]);
-  assert.deepEqual(asideLines(aside, words('en')).slice(0, 1), [
+  // What is missing in its lane is said there; what came in part is missing in none.
+  const missing = [{ first: 0, last: 9, state: 'quarantined', cause: 'unreadable', since: null, until: null }];
+  assert.deepEqual(said([{ outbox: 'a', lane: 'wave', missing }], 'zh-CN').slice(2), [
+    '1 条消息未能全部接收,已另存',
+  ]);
+  for (const other of [{ outbox: 'b', lane: 'wave' }, { outbox: 'a', lane: 'trend' }]) {
+    assert.equal(said([{ ...other, missing }], 'zh-CN').length, 4);
+  }
+  assert.deepEqual(said([], 'en').slice(0, 1), [
     "5 records or readings of a later version of the box are kept aside; the county's program is to be renewed"]);
-  assert.deepEqual(asideLines([], words('en')), []);
+  assert.deepEqual(asideLines([], [], words('en')), []);
 });
 
 test('what was done to a device is said by its kind', () => {

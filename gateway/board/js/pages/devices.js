@@ -31,23 +31,24 @@ export class DevicesPage extends Page {
       readings ? api.devices() : { devices: [] },
       readings ? api.patients() : { patients: [] },
       readings ? api.ask('/bindings') : { bindings: [] },
-      this.may('read_ledger') ? api.ask('/ledger') : { outboxes: [], aside: [] },
+      this.may('read_ledger') ? api.ask('/ledger') : { outboxes: [], aside: [], aside_left_out: 0 },
     ]);
     return { ...sites, ...devices, ...patients, ...bindings, ...ledger };
   }
 
   fill() {
-    this.body.replaceChildren(...this.answer.sites.map((site) => this.site(site)));
-    if (!this.answer.sites.length) this.body.append(h('p', { class: 'empty' }, t('devices.none')));
+    const { sites, aside_left_out: left } = this.answer;
+    this.body.replaceChildren(...sites.map((site) => this.site(site)));
+    if (left) this.body.prepend(h('p', { class: 'pending' }, t('missing.aside.left_out', { n: left })));
+    if (!sites.length) this.body.append(h('p', { class: 'empty' }, t('devices.none')));
   }
 
   site(site) {
     const { answer } = this;
     const devices = answer.devices.filter((device) => device.site === site.site);
-    const missing = missingLines(
-      answer.outboxes.filter((lane) => lane.site === site.site), clock.serverNow(), t,
-    );
-    const aside = asideLines(answer.aside.filter((one) => one.site === site.site), t);
+    const lanes = answer.outboxes.filter((lane) => lane.site === site.site);
+    const missing = missingLines(lanes, clock.serverNow(), t);
+    const aside = asideLines(answer.aside.filter((one) => one.site === site.site), lanes, t);
     return h('section', { class: 'page-card', 'data-site': site.site, 'data-online': String(site.online) },
       h('h3', {}, `${site.clinic || site.site} `, h('span', { class: 'quiet' }, site.site)),
       h('ul', { class: 'facts' },
@@ -80,9 +81,9 @@ export class DevicesPage extends Page {
     ].filter(Boolean);
   }
 
-  /** Of what was measured since a box went away nobody knows yet. */
+  /** Of what was measured since a box went away nobody knows yet, nor whose is what is kept and not told. */
   missing(texts, { site, online, last_seen: seen }) {
-    if (!texts.length && !seen) return null;
+    if (!texts.length && (!seen || this.answer.aside_left_out)) return null;
     if (!texts.length) return h('p', { class: 'whole' }, t(online ? 'missing.none' : 'missing.none_before'));
     return this.fold(site, { class: 'missing', open: texts.length <= 3 }, t('missing.some', { n: texts.length }),
       h('ul', {}, ...texts.map((text) => h('li', {}, text))));

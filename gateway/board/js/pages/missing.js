@@ -28,10 +28,13 @@ export function lostText({ times, seconds, at_least: atLeast }, t) {
   });
 }
 
-/** What of a site was kept aside and is missing in no lane, one line for each cause. */
-export function asideLines(aside, t) {
+/** What of a site was kept aside and is missing in none of its lanes, one line for each cause. */
+export function asideLines(aside, lanes, t) {
+  const isMissing = ({ outbox, lane, seq, part_taken: isPart }) => !isPart && lanes.some((one) => (
+    one.outbox === outbox && one.lane === lane && one.missing.some((range) => (
+      range.state === 'quarantined' && seq >= range.first && seq <= range.last))));
   const counts = new Map();
-  for (const { cause, part_taken: isPart } of aside) {
+  for (const { cause, part_taken: isPart } of aside.filter((one) => !isMissing(one))) {
     // Of what came in part the county says for each cause of how many records.
     const causes = isPart ? cause.split('; ') : [cause];
     for (const one of causes) {
@@ -56,9 +59,11 @@ function line(lane, some, t) {
   const moments = (name) => some.map((one) => one[name]).filter(Boolean).sort();
   const [since] = moments('since');
   const until = moments('until').pop();
-  const at = since ? dateTime(Date.parse(since)) : '–';
+  const said = { lane: t(`missing.lane.${lane.lane}`), n: messages, words };
+  if (!since) return t('missing.line_undated', said);
+  const at = dateTime(Date.parse(since));
   const when = until && state === 'dropped'
     ? t('missing.between', { since: at, until: dateTime(Date.parse(until)) })
     : t('missing.since', { since: at });
-  return t('missing.line', { lane: t(`missing.lane.${lane.lane}`), n: messages, words, when });
+  return t('missing.line', { ...said, when });
 }

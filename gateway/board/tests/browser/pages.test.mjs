@@ -119,6 +119,21 @@ test('of a box that is away nobody says that nothing is missing', async () => {
   assert.doesNotMatch(await page.text('[data-online="false"]'), /数据完整/);
 });
 
+test('of what is kept aside and not listed it is said how much, and no box is called complete', async () => {
+  morning(it.county);
+  const { county } = it;
+  const ledger = county.more['/ledger']();
+  for (const lane of ledger.outboxes) lane.missing = [];
+  county.more['/ledger'] = () => ledger;
+  const page = await it.open();
+  await turn(page, 'devices');
+  await page.says('[data-online="true"] .whole', '数据完整');
+  ledger.aside_left_out = 12;
+  await page.pass(61_000);
+  await page.says('.page', '⚠ 另有 12 条更早另存的消息未列出');
+  assert.doesNotMatch(await page.text('.page'), /数据完整|没有缺失/);
+});
+
 test('what is missing stays open for who opened it, and a table does under who scrolls it by keys', async () => {
   morning(it.county);
   const { county } = it;
