@@ -196,8 +196,8 @@ fn summary_text(body: &Value, unanswered: u32, about: About<'_>, age_ms: i64) ->
     let (first, last) = (local(text(body, "first_at")), local(text(body, "last_at")));
     let age = age(age_ms, language);
     let now = match (language, unanswered) {
-        (Language::Chinese, 0) => "这些不是新报警,请在看板上查看当前状态".to_owned(),
-        (Language::Chinese, _) => format!("其中 {unanswered} 条报警现在仍无人确认,请立即查看看板"),
+        (Language::Chinese, 0) => "这些不是新预警,请在看板上查看当前状态".to_owned(),
+        (Language::Chinese, _) => format!("其中 {unanswered} 条预警现在仍无人确认,请立即查看看板"),
         (Language::English, 0) => {
             "These are not new alerts; see the board for how things stand".to_owned()
         }

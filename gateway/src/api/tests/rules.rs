@@ -88,7 +88,7 @@ async fn a_set_is_previewed_as_it_is_written_or_as_it_is_kept_and_becomes_no_dra
     );
     assert_eq!(told["version"], Value::Null, "it is not kept");
     assert_eq!(told["live"]["newest"][0]["rules"], json!(["DEV-OCCL-DOWN"]));
-    assert_eq!(told["text_en"], "would have raised 1 alerts, 1 high; the live set 1, 1 high");
+    assert_eq!(told["text_en"], "would have raised 1 alert, 1 high; the live set 1, 1 high");
     let (_, list) = desk.get("/api/v1/rules").await;
     assert_eq!(list["versions"].as_array().unwrap().len(), 1);
 

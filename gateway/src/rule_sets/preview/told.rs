@@ -129,6 +129,7 @@ pub(super) fn answer(
     let Counts { high, .. } = would.all;
     let (all, live_all, live_high) = (would.all.all(), now_live.all.all(), now_live.all.high);
     let all_sites = sites + left_out;
+    let alerts = if all == 1 { "alert" } else { "alerts" };
     let [zh, en] = match left_out {
         0 => ["", ""].map(str::to_owned),
         _ => [
@@ -147,8 +148,8 @@ pub(super) fn answer(
         "readings": readings,
         "patient_days": days.patient_days,
         "device_days": days.device_days,
-        "text_zh": format!("{zh}过去24小时将产生 {all} 条报警,其中高级 {high} 条;现行规则 {live_all} 条,其中高级 {live_high} 条"),
-        "text_en": format!("{en}would have raised {all} alerts, {high} high; the live set {live_all}, {live_high} high"),
+        "text_zh": format!("{zh}过去24小时将产生 {all} 条预警,其中高级 {high} 条;现行规则 {live_all} 条,其中高级 {live_high} 条"),
+        "text_en": format!("{en}would have raised {all} {alerts}, {high} high; the live set {live_all}, {live_high} high"),
         "asked": would.told(asked, days),
         "live": now_live.told(live, days),
     })
