@@ -9,6 +9,7 @@ import { metricName } from './metric-name.js';
 import {
   between, filled, numberAt, putLine,
 } from './number.js';
+import { alsoText } from './pages/rule-words.js';
 import { spreadOf } from './spread.js';
 import { may, store } from './store.js';
 
@@ -177,11 +178,16 @@ function valueText(limit, inForce) {
   return limitText({ ...rule, value: limit.value });
 }
 
-/** `高 · 心率 < 40 次/分` */
-function limitText(limit) {
-  const facts = store.catalogue.get(limit.class)
-    || [...store.catalogue.values()].find((metric) => metric.class === limit.class);
-  const name = metricName(facts ? facts.metric : limit.class);
-  const unit = unitText(facts?.canonical_unit, t);
-  return `${t(`priority.${limit.priority}`)} · ${name} ${limit.op} ${limit.value} ${unit}`.trim();
+/** `高 · 心率 < 40 次/分`, and what has to be so besides. */
+function limitText({ priority, also, ...limit }) {
+  return [
+    t(`priority.${priority}`), comparison(limit), ...(also ? [alsoText(comparison(also), also.within_s, t)] : []),
+  ].join(' · ');
+}
+
+function comparison({ class: of, op, value }) {
+  const facts = store.catalogue.get(of)
+    || [...store.catalogue.values()].find((metric) => metric.class === of);
+  const name = metricName(facts ? facts.metric : of);
+  return `${name} ${op} ${value} ${unitText(facts?.canonical_unit, t)}`.trim();
 }

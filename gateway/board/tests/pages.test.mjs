@@ -137,7 +137,7 @@ test('a rule is written as people write it', () => {
   assert.match(rule('BP-AD-SH'), /^Systolic ≥ 180 mmHg/);
   assert.match(rule('DEV-ASYSTOLE'), /^Device alarm/);
   // All that must be so is said: who reads less approves another rule.
-  assert.equal(rule('GLU-AD-DKA'), 'Blood glucose ≥ 11.1 mmol/L · and Ketones ≥ 3 mmol/L · adult');
+  assert.equal(rule('GLU-AD-DKA'), 'Blood glucose ≥ 11.1 mmol/L · and Ketones ≥ 3 mmol/L within 1 h · adult');
   assert.match(rule('SPO2-COPD-O2H'), /· on oxygen · a doctor ordered it ·/);
   assert.match(rule('GLU-PR-2H'), /· after a meal · 2 h confirmed by a person ·/);
   assert.match(rule('FU-GLU-F'), /· fasting · 2 in a row ·/);

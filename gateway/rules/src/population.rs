@@ -9,7 +9,7 @@
 
 use crate::{
     news2::Consciousness,
-    rule::{Op, RuleSet, ScoreRule, Threshold},
+    rule::{Also, Op, RuleSet, ScoreRule, Threshold},
 };
 use model::{alarm::Priority, decimal::Decimal, metric::Class, time::WallTime};
 use serde::{Deserialize, Serialize};
@@ -413,6 +413,7 @@ impl RuleSet {
                 op: rule.op,
                 limit: profile.limit(rule, &facts, at),
                 priority: rule.priority,
+                also: rule.also.clone(),
             })
             .collect()
     }
@@ -431,6 +432,8 @@ pub struct LimitInForce {
     pub limit: Decimal,
     /// How urgent it is.
     pub priority: Priority,
+    /// What has to be so besides.
+    pub also: Option<Also>,
 }
 
 #[cfg(test)]

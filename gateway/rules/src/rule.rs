@@ -138,12 +138,16 @@ pub(crate) struct Promote {
 }
 
 /// A second class that must meet its limit too.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Also {
-    pub(crate) class: Class,
-    pub(crate) op: Op,
-    pub(crate) limit: Decimal,
-    pub(crate) window_ms: i64,
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Also {
+    /// On which class of metrics.
+    pub class: Class,
+    /// How it is compared.
+    pub op: Op,
+    /// With what, in the canonical unit.
+    pub limit: Decimal,
+    /// How far from the first it may be measured.
+    pub window_ms: i64,
 }
 
 impl Threshold {

@@ -16,8 +16,12 @@ pub(super) fn ruled(rules: &RuleSet, profile: &Profile, now: WallTime) -> Value 
 /// The limits that hold for a patient now.
 pub(super) fn limits(rules: &RuleSet, profile: &Profile, now: WallTime) -> Value {
     let limits = rules.limits_of(profile, now).into_iter().map(|limit| {
+        let also = limit.also.map(|also| {
+            json!({"class": also.class.name(), "op": also.op.sign(),
+                "value": also.limit.to_string(), "within_s": also.window_ms / 1000})
+        });
         json!({"rule": limit.rule, "class": limit.class.name(), "op": limit.op.sign(),
-            "value": limit.limit.to_string(), "priority": limit.priority.name()})
+            "value": limit.limit.to_string(), "priority": limit.priority.name(), "also": also})
     });
     Value::Array(limits.collect())
 }

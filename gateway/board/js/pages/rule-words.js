@@ -13,11 +13,18 @@ export function condition(rule, t) {
   if (type !== 'threshold') return listed([wordOf('rule_type', type, t), who]);
   return listed([
     limit(rule, t), sustain ? t('age.s', { s: sustain }) : '',
-    also ? t('rules.also', { what: limit(also, t) }) : '',
+    also ? alsoText(limit(also, t), also.window_s, t) : '',
     context?.meal ? wordOf('meal', context.meal, t) : '', whenText(rule, t),
     consecutive > 1 ? t('rules.in_a_row', { n: consecutive }) : '',
     ...requires.map((one) => wordOf('requirement', one, t)), who,
   ]);
+}
+
+/** `且 血酮 ≥ 3 mmol/L(1 小时内)` */
+export function alsoText(what, seconds, t) {
+  const hours = seconds / 3600;
+  const age = Number.isInteger(hours) ? t('limits.hours', { n: hours }) : ageText(seconds * 1000, t, true);
+  return t('rules.also', { what, age });
 }
 
 /** `中`; of one that rises each step, and when: `低 → 中 · 2 分钟后 · 监护中`. */

@@ -901,6 +901,21 @@ test('a limit is set with a reason and an end', async () => {
   assert.deepEqual([asked.body.rule, asked.body.value, asked.body.reason], ['HR-AD-H', '130', 'sport']);
 });
 
+test('a limit that needs another value too says which, in the list, to choose from, and as a patient\'s own', async () => {
+  const county = ward();
+  county.limits = [{
+    id: 1, rule: 'GLU-AD-DKA', off: false, applies: true, value: '13.9', until: make.at(county.ms + 28_800_000),
+    reason: 'insulin', made_by: 'li', made_at: make.at(county.ms),
+  }];
+  const page = await it.open();
+  await drawerOf(page, 10);
+  await page.says('.own-limits', '高 · 血糖 ≥ 13.9 mmol/L · 且 血酮 ≥ 3 mmol/L(1 小时内)');
+  await page.click('.drawer-limits summary');
+  for (const css of ['.limits', '#limit-rule']) {
+    await page.says(`.drawer-limits ${css}`, '高 · 血糖 ≥ 11.1 mmol/L · 且 血酮 ≥ 3 mmol/L(1 小时内)');
+  }
+});
+
 test('of a limit that nobody looks at any more the drawer says so', async () => {
   const county = ward();
   const limit = (id, rule, applies) => ({

@@ -26,8 +26,11 @@ export const RULED = {
 export const LIMITS = [
   ['HR-AD-LL', 'hr', '<', '40', 'high'], ['HR-AD-H', 'hr', '>', '120', 'medium'],
   ['SPO2-AD-LL', 'spo2', '<', '85', 'high'],
-].map(([rule, name, op, value, priority]) => ({
-  rule, class: name, op, value, priority,
+  ['GLU-AD-DKA', 'glucose', '≥', '11.1', 'high', {
+    class: 'ketone', op: '≥', value: '3', within_s: 3600,
+  }],
+].map(([rule, name, op, value, priority, also = null]) => ({
+  rule, class: name, op, value, priority, also,
 }));
 
 /** As the catalogue of metrics calls them: nurses have words of their own for most. */
@@ -42,6 +45,7 @@ const METRICS = [
   ['nibp', '无创血压', 'NIBP compound', 'nibp', 'spot', null, null],
   ['temp', '体温', 'Temperature, site not stated', 'temp', 'spot', 1, 'Cel'],
   ['glucose', '血糖', 'Blood glucose', 'glucose', 'spot', 1, 'mmol/L'],
+  ['ketone', '血酮', 'Blood ketone', 'ketone', 'spot', 1, 'mmol/L'],
   ['pump_drug', '药物名称', 'Drug label on the pump', 'pump_drug', 'state', null, null],
   ['batt_pct', '电池电量', 'Battery charge', 'batt_pct', 'stream', 0, '%'],
   ['weight', '体重', 'Body weight', 'weight', 'spot', 1, 'kg'],

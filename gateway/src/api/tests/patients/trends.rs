@@ -147,6 +147,13 @@ async fn it_is_told_which_values_no_rule_looks_at() {
     let (_, one) = desk.get(&format!("/api/v1/patients/{patient}")).await;
     let limits = one["limits_in_force"].as_array().unwrap();
     assert!(limits.iter().any(|limit| limit["class"] == "hr" && limit["priority"] == "high"));
+    // A glucose that is not enough alone says what else has to be so.
+    let also = |rule| &limits.iter().find(|limit| limit["rule"] == rule).unwrap()["also"];
+    assert_eq!(
+        *also("GLU-AD-DKA"),
+        json!({"class": "ketone", "op": "≥", "value": "3", "within_s": 3600})
+    );
+    assert_eq!(*also("GLU-AD-HH"), Value::Null);
 }
 
 #[tokio::test]
