@@ -150,6 +150,9 @@ test('the priority of a rule that rises is said step by step', () => {
   assert.equal(priority('BP-AD-SH', 'zh-CN'), '中 → 高 · 复测仍超限');
   assert.equal(priority('TECH-LEADOFF', 'zh-CN'), '低 → 中 · 2 分钟后 · 监护中');
   assert.equal(priority('TECH-CLOCK', 'zh-CN'), '低 · > 2 秒 → 中 · > 60 秒');
+  // A drug of the site's list makes it more urgent.
+  assert.equal(priority('PUMP-NEAR-END', 'zh-CN'), '低(重点药物:中) · ≤ 30 分钟 → 中(重点药物:高) · ≤ 10 分钟');
+  assert.equal(priority('DEV-INF-COMPLETE', 'en'), 'Medium (critical drug: High)');
   assert.equal(priority('TECH-SILENT', 'en'),
     'Low · after 30 s and 3 intervals → Medium · after 3 min → High · after 10 min · monitored');
 });

@@ -27,17 +27,23 @@ export function alsoText(what, seconds, t) {
   return t('rules.also', { what, age });
 }
 
-/** `中`; of one that rises each step, and when: `低 → 中 · 2 分钟后 · 监护中`. */
+/** `中`; of one that rises each step, and when: `低 → 中 · 2 分钟后 · 监护中`; and what it is for a critical drug. */
 export function priorityText(rule, t) {
   const { priority, steps = [], promote_on_confirm: confirmed } = rule;
   const rises = [
-    ...(priority ? [wordOf('priority', priority, t)] : steps.map((step) => listed([
-      wordOf('priority', step.priority, t), step.threshold ? limit({ ...step, unit: rule.unit }, t) : '',
+    ...(priority ? [stepText(rule, t)] : steps.map((step) => listed([
+      stepText(step, t), step.threshold ? limit({ ...step, unit: rule.unit }, t) : '',
       afterText(step, t), whenText(step, t),
     ]))),
     confirmed ? listed([wordOf('priority', confirmed.to, t), t('rules.on_recheck')]) : '',
   ];
   return rises.filter(Boolean).join(' → ');
+}
+
+/** `低(重点药物:中)` */
+function stepText({ priority, critical_drug_priority: critical }, t) {
+  const word = wordOf('priority', priority, t);
+  return critical ? t('rules.critical_drug', { priority: word, critical: wordOf('priority', critical, t) }) : word;
 }
 
 const listed = (parts) => parts.filter(Boolean).join(' · ');

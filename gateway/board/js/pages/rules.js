@@ -51,6 +51,7 @@ export class RulesPage extends Page {
 
   fill() {
     const { live, rules, versions } = this.answer;
+    const drugs = rules.meta?.critical_drugs;
     this.body.replaceChildren(
       h('p', {}, t('rules.live', { version: live }), ' ', h('span', { class: 'quiet' }, rules.meta?.version || '')),
       this.may('edit_rules') ? this.drafter() : '',
@@ -59,6 +60,7 @@ export class RulesPage extends Page {
         .map((name) => t(`rules.${name}`)),
         versions.map((version) => this.version(version)), t('rules.versions')),
       h('h3', {}, t('rules.all', { n: rules.rules.length })),
+      drugs ? h('p', {}, t('rules.critical_drugs', { drugs })) : '',
       table(['id', 'condition', 'priority', 'message', 'source'].map((name) => t(`rules.${name}`)),
         rules.rules.map((rule) => [
           h('code', {}, rule.id), condition(rule, t), priorityText(rule, t),

@@ -574,6 +574,14 @@ for (const [role, acts] of [['nurse', false], ['doctor', true]]) {
   });
 }
 
+test('the page of rules says which drugs make a rule more urgent', async () => {
+  morning(it.county);
+  const page = await it.open();
+  await turn(page, 'rules');
+  await page.says('.page', `重点药物(药名含下列文字):${RULES.meta.critical_drugs}`);
+  await page.says('.page', '低(重点药物:中) · ≤ 30 分钟');
+});
+
 test('the set in force is not offered for approval, also where it came with the program', async () => {
   morning(it.county, 'doctor');
   const { '/rules': told } = it.county.more;
