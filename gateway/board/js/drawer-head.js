@@ -7,7 +7,7 @@ import {
 } from './dom.js';
 import { nobody } from './alert-words.js';
 import { shortTime, wordOf } from './format.js';
-import { t } from './i18n.js';
+import { either, t } from './i18n.js';
 import { may, store } from './store.js';
 import { drawTags } from './tile.js';
 import { aboutText } from './who.js';
@@ -88,8 +88,6 @@ export class DrawerHead {
       put(this.score, t('drawer.score_none'));
       return;
     }
-    const total = score.complete ? `NEWS2 ${score.score}`
-      : t('drawer.score_at_least', { n: score.at_least });
-    put(this.score, [total, shortTime(atMs, nowMs)].join(' · '));
+    put(this.score, [either(score.text_zh, score.text_en), shortTime(atMs, nowMs)].join(' · '));
   }
 }

@@ -515,18 +515,18 @@ test('the early warning score is what the county counts; what is missing is said
   };
   const page = await it.open();
   await drawerOf(page, 10);
-  await page.says('.drawer .news2', 'NEWS2 至少 3');
-  assert.equal(await page.text('.drawer .news2'), 'NEWS2 至少 3(项目不全) · 09:30');
+  await page.says('.drawer .news2', 'NEWS2 不完整 ≥ 3');
+  assert.equal(await page.text('.drawer .news2'), 'NEWS2 不完整 ≥ 3 · 09:30');
   // The county is asked each minute; what it does not answer is no number any more.
   const unread = county.answer({ method: 'GET', path: '/patients/', status: 500, body: problem(500, 'Not now')[1] });
   await page.pass(119_000);
-  await page.says('.drawer .news2', 'NEWS2 至少 3');
+  await page.says('.drawer .news2', 'NEWS2 不完整 ≥ 3');
   await page.pass(3_000);
   await page.until('it is no number', () => document.querySelector('.drawer .news2').innerText === 'NEWS2 --');
   county.script = county.script.filter((rule) => rule !== unread);
   county.news2 = { ...county.news2, at: make.at(county.ms + 60_000) };
   await page.pass(61_000);
-  await page.says('.drawer .news2', 'NEWS2 至少 3');
+  await page.says('.drawer .news2', 'NEWS2 不完整 ≥ 3');
   // Without a link nobody knows; of that the banner speaks.
   county.cut();
   await page.pass(25_000, { beats: false });
