@@ -111,6 +111,8 @@ for (const language of ['zh-CN', 'en']) {
     const page = await it.open({ size: [1366, 768], language });
     const { county } = it;
     await page.click('.sound-gate');
+    // Until the browser has turned it on there is nothing to pause, and the top says so at length.
+    await page.shows('.sound[data-sound-state="on"]');
     const high = () => {
       const box = document.querySelector('.topbar').getBoundingClientRect();
       return box.height;

@@ -101,6 +101,8 @@ for (const [groups, aims] of [[[], [10]], [['pregnant'], [7.8, 6.7]]]) {
     await page.click('.tile[data-bed="3"] .open');
     const plot = '.plot[data-metric="glucose"]';
     await page.says(`${plot} .plot-band`, '看板目标带 第 2 版,不是随访规则');
+    // The words are there before the plot is laid out and drawn at its width.
+    await page.until('it is drawn', (css) => document.querySelector(`${css} canvas`).style.width !== '', plot);
     // The axis goes from 0 to 30 on 124 px below a margin of 8: at each aim there is a line all along.
     const shares = await page.run((css, values) => {
       const canvas = document.querySelector(`${css} canvas`);
