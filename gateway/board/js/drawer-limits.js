@@ -9,7 +9,7 @@ import { metricName } from './metric-name.js';
 import {
   between, filled, numberAt, putLine,
 } from './number.js';
-import { alsoText } from './pages/rule-words.js';
+import { alsoText, together } from './pages/rule-words.js';
 import { spreadOf } from './spread.js';
 import { may, store } from './store.js';
 
@@ -189,5 +189,5 @@ function comparison({ class: of, op, value }) {
   const facts = store.catalogue.get(of)
     || [...store.catalogue.values()].find((metric) => metric.class === of);
   const name = metricName(facts ? facts.metric : of);
-  return `${name} ${op} ${value} ${unitText(facts?.canonical_unit, t)}`.trim();
+  return `${name} ${together(op, value, unitText(facts?.canonical_unit, t))}`;
 }

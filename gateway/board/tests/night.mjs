@@ -187,7 +187,10 @@ export class Night {
       moves: [],
     });
     county.results = [cuff(20, '152', '88'), cuff(12, '146', '84'), cuff(6, '158', '92'), cuff(0, '186', '104')];
-    county.limits = [];
+    county.limits = [['HR-AD-H', '130', 'afraid of needles'], ['GLU-AD-DKA', '13.9', 'insulin changed']].map(([rule, value, reason], index) => ({
+      id: index + 1, rule, off: false, applies: true, value, until: make.at(county.ms + 8 * HOUR_MS), reason,
+      made_by: 'li', made_at: make.at(county.ms - HOUR_MS),
+    }));
     county.news2 = null;
   }
 

@@ -132,8 +132,10 @@ test('what was done to a device is said by its kind', () => {
 });
 
 test('a rule is written as people write it', () => {
-  const rule = (id) => condition(rules.find((one) => one.id === id), words('en'));
-  assert.equal(rule('HR-AD-LL'), 'Heart rate < 40 /min · 10\u00a0s · adult');
+  const said = (id) => condition(rules.find((one) => one.id === id), words('en'));
+  // No line ends within a limit or an age.
+  assert.equal(said('HR-AD-LL'), 'Heart rate <\u00a040\u00a0/min · 10\u00a0s · adult');
+  const rule = (id) => said(id).replace(/\u00a0/g, ' ');
   assert.match(rule('BP-AD-SH'), /^Systolic ≥ 180 mmHg/);
   assert.match(rule('DEV-ASYSTOLE'), /^Device alarm/);
   // All that must be so is said: who reads less approves another rule.

@@ -92,8 +92,14 @@ const NURSE = [
   ['strip', freeze],
   ['drawer-below', scroll('.drawer', 700)],
   ['drawer-end', scroll('.drawer', 5000)],
+  ['limits', async (page) => {
+    await page.click('.drawer-limits summary');
+    await page.run(() => document.querySelector('.drawer-limits').scrollIntoView({ block: 'start' }));
+  }],
   ...['tray', 'followup', 'handover', 'devices', 'duty', 'figures', 'rules']
     .map((name) => [name, turn(name)]),
+  ['rules-drugs', async (page) => page.run(() => [...document.querySelectorAll('.page code')]
+    .find((one) => one.textContent === 'PUMP-NEAR-END').scrollIntoView({ block: 'center' }))],
   ['own', async (page) => {
     await turn('')(page);
     await page.click('button.user');

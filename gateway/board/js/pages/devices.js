@@ -107,8 +107,8 @@ export class DevicesPage extends Page {
       h('span', {}, h('span', { 'data-device-state': state }, wordOf('device_state', state, t)),
         device.lost_24h.times ? h('span', { class: 'lost' }, lostText(device.lost_24h, t)) : null),
       heard,
-      putLine(h('span'), power.length ? power : ['–']),
-      done ? `${moment(done.at)} ${actionText(done, t)}` : '–',
+      power.length ? putLine(h('span'), power) : '',
+      done ? `${moment(done.at)} ${actionText(done, t)}` : '',
     ];
   }
 }

@@ -38,7 +38,7 @@ export class PeoplePage extends Page {
       h('h3', {}, t('people.tokens')),
       this.secret ? h('p', { class: 'notice' }, t('people.secret'), ' ', h('code', {}, this.secret)) : '',
       this.may('manage_people') ? this.issuer() : '',
-      table(columns('name', 'role', 'where', 'used', ...this.change('change')),
+      table(columns('program', 'role', 'where', 'used', ...this.change('change')),
         tokens.map((token) => this.token(token)), t('people.tokens')),
     );
   }
@@ -168,7 +168,7 @@ export class PeoplePage extends Page {
       const issued = await api.tell('POST', '/tokens', { name, ...this.scopeOf(element) });
       this.secret = issued.token;
     }),
-    field(t('people.name'), h('input', { name: 'name', maxlength: 64, required: true })),
+    field(t('people.program'), h('input', { name: 'name', maxlength: 64, required: true })),
     ...this.scopeFields({ role: 'engineer' }),
     h('button', { class: 'primary' }, t('people.issue'))));
   }

@@ -20,6 +20,9 @@ export function condition(rule, t) {
   ]);
 }
 
+/** No line ends within a limit: `≥ 3 mmol/L`. */
+export const together = (...parts) => parts.filter((part) => part !== '').join('\u00a0');
+
 /** `且 血酮 ≥ 3 mmol/L(1 小时内)` */
 export function alsoText(what, seconds, t) {
   const hours = seconds / 3600;
@@ -52,7 +55,7 @@ function limit({
   class: of, op, threshold: { base, per_year: perYear }, unit,
 }, t) {
   const number = perYear ? `${base} + ${perYear} × ${t('rules.age')}` : base;
-  return `${of ? wordOf('class', of, t) : ''} ${OPS[op] || op} ${number} ${unitText(unit, t)}`.trim();
+  return `${of ? wordOf('class', of, t) : ''} ${together(OPS[op] || op, number, unitText(unit, t))}`.trim();
 }
 
 function afterText({ after_s: seconds, after_intervals: intervals }, t) {

@@ -63,7 +63,7 @@ export class RulesPage extends Page {
       drugs ? h('p', {}, t('rules.critical_drugs', { drugs })) : '',
       table(['id', 'condition', 'priority', 'message', 'source'].map((name) => t(`rules.${name}`)),
         rules.rules.map((rule) => [
-          h('code', {}, rule.id), condition(rule, t), priorityText(rule, t),
+          h('code', {}, rule.id), inParts(condition(rule, t)), inParts(priorityText(rule, t)),
           either(rule.message_zh, rule.message_en), h('span', { class: 'quiet' }, rule.source ? wordOf('source', rule.source, t) : ''),
         ]), t('pages.rules')),
     );
@@ -211,6 +211,12 @@ export class RulesPage extends Page {
         from: moment(told.from), to: moment(told.to), n: told.readings, by: told.asked_by,
       }), told.left_out && !this.isUnderWay() ? ` ${t('rules.preview.left_out', { n: told.left_out })}` : ''));
   }
+}
+
+/** What lines are broken between, not within. */
+function inParts(text) {
+  const parts = text.split(/(?<= ·) /);
+  return h('span', {}, ...parts.flatMap((part) => [h('span', { class: 'part' }, part), ' ']));
 }
 
 /** The preview that is under way, or the last one; `null` where there is none. */

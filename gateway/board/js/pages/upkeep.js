@@ -44,7 +44,9 @@ function where({ site, device }) {
 /** What to do: the certificates of this service are made anew in another way than that of a box. */
 function todo({ site, device, family }) {
   const isOwn = family === 'tech_cert' && device === site;
-  return wordOf('upkeep.todo', isOwn ? 'tech_cert_here' : family, t);
+  // An option of a command stays in one piece: who reads `--` at a line's end types another command.
+  const parts = wordOf('upkeep.todo', isOwn ? 'tech_cert_here' : family, t).split(/(--\w+)/);
+  return h('span', {}, ...parts.map((part, index) => (index % 2 ? h('span', { class: 'option' }, part) : part)));
 }
 
 /** How much is left. */

@@ -609,7 +609,7 @@ test('another limit is suggested with the spread of the values, and a person set
   }];
   const page = await it.open();
   await drawerOf(page, 10);
-  await page.says('.limit-offers', '调整该患者限值?4 小时内 3 次相同预警无人处理:中 · 心率 > 120 次/分');
+  await page.says('.limit-offers', '调整该患者限值?4 小时内 3 次相同预警无人处理:中 · 心率 >\u00a0120\u00a0次/分');
   await page.says('.limit-offers', '最低 112,10% 112,中位 118,90% 124,最高 124');
   assert.equal(await page.run(() => document.querySelectorAll('.limit-offers li').length), 1);
   await page.click('.limit-offers button');
@@ -909,10 +909,10 @@ test('a limit that needs another value too says which, in the list, to choose fr
   }];
   const page = await it.open();
   await drawerOf(page, 10);
-  await page.says('.own-limits', '高 · 血糖 ≥ 13.9 mmol/L · 且 血酮 ≥ 3 mmol/L(1 小时内)');
+  await page.says('.own-limits', '高 · 血糖 ≥\u00a013.9\u00a0mmol/L · 且 血酮 ≥\u00a03\u00a0mmol/L(1 小时内)');
   await page.click('.drawer-limits summary');
   for (const css of ['.limits', '#limit-rule']) {
-    await page.says(`.drawer-limits ${css}`, '高 · 血糖 ≥ 11.1 mmol/L · 且 血酮 ≥ 3 mmol/L(1 小时内)');
+    await page.says(`.drawer-limits ${css}`, '高 · 血糖 ≥\u00a011.1\u00a0mmol/L · 且 血酮 ≥\u00a03\u00a0mmol/L(1 小时内)');
   }
 });
 

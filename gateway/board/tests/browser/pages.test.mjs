@@ -68,6 +68,24 @@ test('on a phone a row is a card: every value with its name, nothing beside the 
   }
 });
 
+test('on a phone a device has no line for what nobody said of it, and no condition breaks within a part', async () => {
+  morning(it.county);
+  const page = await it.open({ size: [360, 740], mobile: true });
+  await turn(page, 'devices');
+  const names = await page.run(() => [...document.querySelectorAll('.page td')]
+    .filter((cell) => cell.getClientRects().length).map((cell) => cell.dataset.name));
+  assert.ok(names.includes('最近数据') && !names.includes('电源') && !names.includes('对设备的操作'), String(names));
+  await turn(page, 'rules');
+  const broken = await page.run(() => [...document.querySelectorAll('.page td[data-name="条件"] .part')].filter((part) => {
+    const { height } = part.getBoundingClientRect();
+    part.style.whiteSpace = 'nowrap';
+    const whole = part.getBoundingClientRect();
+    part.style.whiteSpace = '';
+    return height > whole.height && whole.width <= part.closest('td').clientWidth - 130;
+  }).map((part) => part.textContent));
+  assert.deepEqual(broken, []);
+});
+
 /** In the page: every part of a table is a plain box, as an old Chromium takes it in a card. */
 function plainBoxes() {
   const parts = '.page table, .page thead, .page tbody, .page tr, .page th, .page td';
@@ -497,6 +515,11 @@ for (const [language, words] of [
     for (const word of words) await page.says('.page[data-page="upkeep"]', word);
     assert.doesNotMatch(await page.text('.page'), KEY);
     assert.deepEqual(await serious(page), []);
+    // On a phone too an option of a command stands in one line.
+    await page.size(360, 740, true);
+    const lines = await page.run(() => [...document.querySelectorAll('.page .option')].map((one) => (
+      [one.textContent, one.getClientRects().length])));
+    assert.deepEqual(new Set(lines.map(String)), new Set(['--out,1']));
     county.alerts.clear();
     await page.click('.again');
     await page.says('.page[data-page="upkeep"] .empty', language === 'en' ? 'Nothing' : '没有');
@@ -579,7 +602,7 @@ test('the page of rules says which drugs make a rule more urgent', async () => {
   const page = await it.open();
   await turn(page, 'rules');
   await page.says('.page', `重点药物(药名含下列文字):${RULES.meta.critical_drugs}`);
-  await page.says('.page', '低(重点药物:中) · ≤ 30 分钟');
+  await page.says('.page', '低(重点药物:中) · ≤\u00a030\u00a0分钟');
 });
 
 test('the set in force is not offered for approval, also where it came with the program', async () => {
@@ -874,7 +897,7 @@ test('the handover sheet is black on white on paper, with two lines to sign', as
   await page.says('.page', '交班人签名');
   await page.says('.page-head', '2026-11-26');
   await page.says('[data-part="limits"]', 'HR-AD-H');
-  await page.says('[data-part="limits"]', '中 · 心率 > 130 次/分');
+  await page.says('[data-part="limits"]', '中 · 心率 >\u00a0130\u00a0次/分');
   await page.says('[data-part="devices"]', '监护仪 heping-monitor-01');
   await page.says('[data-part="devices"]', 'zhao · 送修');
   await page.says('[data-part="open"]', '张*');
