@@ -93,8 +93,10 @@ const NURSE = [
   ['drawer-below', scroll('.drawer', 700)],
   ['drawer-end', scroll('.drawer', 5000)],
   ['limits', async (page) => {
-    await page.click('.drawer-limits summary');
-    await page.run(() => document.querySelector('.drawer-limits').scrollIntoView({ block: 'start' }));
+    await page.run(() => {
+      document.querySelector('.drawer-limits details').open = true;
+      document.querySelector('.drawer-limits').scrollIntoView({ block: 'start' });
+    });
   }],
   ...['tray', 'followup', 'handover', 'devices', 'duty', 'figures', 'rules']
     .map((name) => [name, turn(name)]),
