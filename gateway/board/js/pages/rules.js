@@ -63,7 +63,7 @@ export class RulesPage extends Page {
       drugs ? h('p', {}, t('rules.critical_drugs', { drugs })) : '',
       table(['id', 'condition', 'priority', 'message', 'source'].map((name) => t(`rules.${name}`)),
         rules.rules.map((rule) => [
-          h('code', {}, rule.id), inParts(condition(rule, t)), inParts(priorityText(rule, t)),
+          h('code', {}, rule.id), inParts(condition(rule, t), '·'), inParts(priorityText(rule, t), '→'),
           either(rule.message_zh, rule.message_en), h('span', { class: 'quiet' }, rule.source ? wordOf('source', rule.source, t) : ''),
         ]), t('pages.rules')),
     );
@@ -213,10 +213,11 @@ export class RulesPage extends Page {
   }
 }
 
-/** What lines are broken between, not within. */
-function inParts(text) {
-  const parts = text.split(/(?<= ·) /);
-  return h('span', {}, ...parts.flatMap((part) => [h('span', { class: 'part' }, part), ' ']));
+/** A line ends behind the sign and not within a part, where that fits. */
+function inParts(text, sign) {
+  const parts = text.split(` ${sign} `);
+  return h('span', {}, ...parts.flatMap((part, index) => (
+    [h('span', { class: 'part' }, index < parts.length - 1 ? `${part} ${sign}` : part), ' '])));
 }
 
 /** The preview that is under way, or the last one; `null` where there is none. */

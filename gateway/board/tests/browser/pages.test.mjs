@@ -84,6 +84,10 @@ test('on a phone a device has no line for what nobody said of it, and no conditi
     return height > whole.height && whole.width <= part.closest('td').clientWidth - 130;
   }).map((part) => part.textContent));
   assert.deepEqual(broken, []);
+  const steps = await page.run(() => [...document.querySelectorAll('.page tr')]
+    .filter((row) => row.innerText.includes('PUMP-NEAR-END'))
+    .flatMap((row) => [...row.querySelectorAll('td[data-name="优先级"] .part')].map((part) => part.textContent.replace(/\u00a0/g, ' '))));
+  assert.deepEqual(steps, ['低(重点药物:中) · ≤ 30 分钟 →', '中(重点药物:高) · ≤ 10 分钟']);
 });
 
 /** In the page: every part of a table is a plain box, as an old Chromium takes it in a card. */
