@@ -217,7 +217,7 @@ export class RulesPage extends Page {
 function inParts(text, sign) {
   const parts = text.split(` ${sign} `);
   return h('span', {}, ...parts.flatMap((part, index) => (
-    [h('span', { class: 'part' }, index < parts.length - 1 ? `${part} ${sign}` : part), ' '])));
+    [h('span', { class: 'part' }, index < parts.length - 1 ? `${part}\u00a0${sign}` : part), ' '])));
 }
 
 /** The preview that is under way, or the last one; `null` where there is none. */
