@@ -276,7 +276,7 @@ fn a_cuff_that_works_says_so_before_there_is_a_result() {
         bench.packet(&[0x03, 1 << 2, pressure, 0, 0, 0]);
     }
     let measures = Some("measuring".to_owned());
-    assert_eq!(says(&bench), [measures.clone()]);
+    assert_eq!(says(&bench), std::slice::from_ref(&measures));
     bench.packet(&[0x03, 0, 0, 120, 93, 80]);
     bench.packet(&[0x03, 0, 0, 120, 93, 80]);
     assert_eq!(says(&bench), [measures.clone(), None]);
