@@ -42,6 +42,7 @@ pub use people::{Action, ActionError};
 use crate::{
     alert::{Alert, AlertState},
     binding::Subject,
+    compare::meets,
     freshness::{BoxClock, BoxTime, Clocks, Freshness, Moment},
     population::{Facts, Profile},
     rule::{RuleSet, TechnicalRule},
@@ -57,7 +58,7 @@ use model::{
     device::DeviceKind,
     id::{DeviceId, SiteId},
     metric::Metric,
-    reading::{NoData, Occurrence, Reading, ReadingGroup},
+    reading::{Comparator, NoData, Occurrence, Reading, ReadingGroup},
     time::{ClockQuality, Observed, WallTime},
     units::Unit,
 };
@@ -469,7 +470,7 @@ impl Engine {
     }
 
     /// What decides about rules at that moment. Where that is news, what fires by rules that do not
-    /// apply any more ends.
+    /// apply any more goes on by those in their place, as far as its value meets them, or ends.
     fn facts_at(&mut self, rules: &RuleSet, at: WallTime, touched: &mut BTreeSet<String>) -> Facts {
         let facts = self.profile.facts(rules, self.by_profile(at));
         match &self.facts {
@@ -477,6 +478,7 @@ impl Engine {
             Some((_, known)) if *known == facts => {}
             _ => {
                 let stands = |id: &str| rules.stands(id, &facts);
+                self.hand_rules_over(rules, &facts, at);
                 self.series.retain(|key, _| key.split('|').next().is_some_and(stands));
                 for (key, episode) in &mut self.episodes {
                     let before = episode.firing.len();
@@ -489,6 +491,46 @@ impl Engine {
         }
         self.facts = Some((at, facts.clone()));
         facts
+    }
+
+    /// What holds by a rule that applies no more holds by the one in its place too, where its value
+    /// meets that: on a birthday nobody recovered.
+    fn hand_rules_over(&mut self, rules: &RuleSet, facts: &Facts, at: WallTime) {
+        let held = self.series.iter().filter(|(_, series)| series.holds());
+        let gone: Vec<(String, Series)> = held
+            .filter(|(key, _)| key.split('|').next().is_some_and(|id| !rules.stands(id, facts)))
+            .map(|(key, series)| (key.clone(), *series))
+            .collect();
+        let by_profile = self.by_profile(at);
+        for (key, mut series) in gone {
+            let Some((id, of)) = key.split_once('|') else { continue };
+            let Some(before) = rules.threshold(id) else { continue };
+            let Some(episode) = self.episodes.get_mut(&before.family) else { continue };
+            let Some(firing) = episode.firing.get(&key).cloned() else { continue };
+            let value = firing.value.as_ref().filter(|_| firing.comparator.is_none());
+            let Some(value) = value.and_then(|value| value.parse().ok()) else { continue };
+            let instead = rules.thresholds(before.class).filter(|rule| {
+                (&rule.family, rule.op) == (&before.family, before.op)
+                    && rules.is_in_force(rule, facts)
+            });
+            for rule in instead {
+                let limit = self.profile.limit(rule, facts, by_profile);
+                if meets(rule.op, limit, value, Comparator::Equal) != Some(true) {
+                    continue;
+                }
+                let key = format!("{}|{of}", rule.id);
+                series.hand_over(self.series.entry(key.clone()).or_default());
+                let firing = Firing {
+                    rule: rule.id.clone(),
+                    priority: rule.priority,
+                    limit: Some(format!("{} {limit}", rule.op.sign())),
+                    message_zh: rule.message_zh.clone(),
+                    message_en: rule.message_en.clone(),
+                    ..firing.clone()
+                };
+                episode.fire(key, firing);
+            }
+        }
     }
 
     /// Turns what fires now into alerts; `silent`: the device that said so is not heard.

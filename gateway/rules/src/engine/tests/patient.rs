@@ -541,3 +541,27 @@ fn news2_is_not_for_the_pregnant_nor_for_children() {
         assert_eq!(scored, (None, vec![]));
     }
 }
+
+/// A birthday, or the end of an order for scale 2, is no recovery.
+#[test]
+fn what_holds_by_the_next_rule_too_goes_on_in_the_hands_that_have_it() {
+    let goes_on = |ward: &Ward, family: &str, rule: &str| {
+        let alert = ward.alert(family);
+        let is_over = alert.timeline.iter().any(|it| it.what == TimelineEvent::Cleared);
+        assert_eq!((alert.state, is_over), (AlertState::ActiveAck, false), "{:?}", alert.timeline);
+        assert!(alert.rules.iter().any(|id| id == rule), "{:?}", alert.rules);
+    };
+    let mut ward = Ward::of(Profile { scale2_until: Some(at(60.0)), ..aged(840) });
+    ward.stream(0, 30, Metric::SPO2, "80");
+    let id = ward.only().id;
+    ward.engine.acknowledge(id, "wang", AckReason::AtBedside, "", at(30.0)).unwrap();
+    ward.stream(30, 100, Metric::SPO2, "80");
+    goes_on(&ward, "spo2_low", "SPO2-AD-LL");
+    // What no rule says any more is over with the next value.
+    let oxygen = Some(Entry { value: true, at: at(0.0) });
+    let mut ward = Ward::of(Profile { scale2_until: Some(at(300.0)), oxygen, ..aged(840) });
+    ward.stream(0, 299, Metric::SPO2, "98");
+    assert_eq!(ward.only().rules, ["SPO2-COPD-O2H"]);
+    ward.stream(299, 302, Metric::SPO2, "98");
+    assert!(!ward.engine.alerts().any(|alert| alert.condition().is_active()));
+}
