@@ -21,7 +21,7 @@ use model::{
 use rules::{
     alert::{AckReason, Alert, AlertId},
     binding::{BindingList, PatientKey, Subject},
-    engine::{ActionError, Engine, ReadingInput},
+    engine::{ActionError, Before, Engine, ReadingInput},
     freshness::{BoxTime, Clocks, Freshness, Position},
     population::Profile,
     rule::RuleSet,
@@ -198,9 +198,15 @@ impl Evaluation {
                 Record::Readings(group) => readings.push((position, group)),
                 Record::Alarm(alarm) => {
                     let said = of_box.observed(alarm.observed.at, at);
-                    if let Some((engine, rules)) = self.engine(&alarm.device, said.at, at) {
+                    // Its device may have left whom it was about before this is judged.
+                    let then = self.subject_at(&alarm.device, said.at);
+                    let has_left = then != self.subject_at(&alarm.device, at);
+                    let before = has_left.then(|| Before { came: at, of: then.patient().cloned() });
+                    let moment = if has_left { at } else { said.at };
+                    if let Some((engine, rules)) = self.engine(&alarm.device, moment, at) {
                         let left_out = engine.left_out_for(alarm).map(str::to_owned);
-                        changed.extend(engine.on_alarm(rules, at, said, alarm));
+                        let before = before.as_ref();
+                        changed.extend(engine.on_alarm_of(rules, at, said, before, alarm));
                         self.say_left_out(&alarm.device, left_out);
                     }
                 }

@@ -576,6 +576,42 @@ async fn a_device_that_is_bound_leaves_its_own_alerts_with_a_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_that_is_judged_when_its_device_has_left_is_not_of_who_was_left() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    warden.go_by(bound_from(0));
+    beats(&mut warden, 0..12, 72);
+    let list = serde_json::json!({"version": 4, "bindings": [
+        {"device": "ecg-01", "patient": "p-7", "from": at(0).wall.unix_ms(),
+         "until": at(11).wall.unix_ms()}]});
+    let (told, order) = bound_from(0);
+    let bindings = read(&list.to_string(), "bindings");
+    warden.go_by((GoesBy { bindings: 4, ..told }, evaluation::Order { bindings, ..order }));
+    let alarm = DeviceAlarm {
+        device: device(),
+        channel: Channel::default(),
+        phase: AlarmPhase::Start,
+        kind: AlarmKind::LeadOff,
+        code: "TECH-LEADOFF".to_owned(),
+        text: String::new(),
+        priority: None,
+        latched: false,
+        source: None,
+        device_time: None,
+        observed: at(10).observed(),
+    };
+    warden.evaluation.take(at(13), &envelope(13, vec![Record::Alarm(alarm)]));
+    beats(&mut warden, 13..60, 72);
+    let of: Vec<_> = warden
+        .evaluation
+        .alerts()
+        .filter(|alert| alert.family == "tech_lead_off")
+        .map(|alert| alert.patient.clone())
+        .collect();
+    assert_eq!(of, [None], "it is the device's own, where that is");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn which_rules_hold_the_county_is_told_as_they_come_and_go() {
     let edge = Edge::new();
     let mut warden = edge.warden();
