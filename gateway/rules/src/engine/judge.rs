@@ -717,6 +717,9 @@ impl Engine {
             self.end_told(rules, &rule.id, (device, &name), at, touched);
             return self.cease(&family, &key, touched);
         };
+        if self.is_told_over(&rule.family, device, at) {
+            return;
+        }
         let priority = step.priority_with(self.is_critical(rules, device, channel));
         let mut firing = technical(rule, priority, at);
         (firing.metric, firing.device) = (Some(metric), Some(device.clone()));

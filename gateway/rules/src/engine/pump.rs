@@ -216,6 +216,9 @@ impl Engine {
             self.end_told(rules, STOPPED_RULE, (device, &number), at, touched);
             return self.cease(&family, &key, touched);
         };
+        if self.is_told_over(&rule.family, device, at) {
+            return;
+        }
         let mut firing = technical(rule, priority, since);
         (firing.metric, firing.device) = (Some(Metric::PUMP_VTBI_REM), Some(device.clone()));
         firing.value = Some(left);

@@ -141,6 +141,37 @@ fn a_stopped_pump_of_which_its_box_told_is_over_when_it_goes_again() {
 }
 
 #[test]
+fn what_a_pump_said_before_its_box_told_that_it_is_over_begins_nothing() {
+    let says = |ward: &mut Ward, (second, now): (f64, f64), state: &str, minutes: u32| {
+        let left = Reading::number(Metric::PUMP_VTBI_REM, 90, Unit::MILLILITRE);
+        let time = Reading::number(Metric::PUMP_TIME_REM, minutes, Unit::MINUTE);
+        ward.feed(second, now, vec![Reading::text(Metric::PUMP_STATE, state), left, time]);
+    };
+    for (state, minutes, family) in
+        [("infusing", 23, "pump_near_end"), ("paused", 60, "pump_stopped")]
+    {
+        let mut county = Ward::new("pump-01");
+        says(&mut county, (0.0, 0.0), "infusing", 60);
+        let mut ward = Ward::new("pump-01");
+        says(&mut ward, (0.0, 0.0), "infusing", 60);
+        says(&mut ward, (20.0, 20.0), state, minutes);
+        let alert = ward.alert(family).clone();
+        for (seq, what, second) in [(1, "raised", 20.0), (2, "cleared", 50.0)] {
+            let (told, times) = told_of(&ward, &alert, what, second);
+            let told = match what {
+                "cleared" => EdgeAlert { state: "closed".into(), ..told },
+                _ => told,
+            };
+            county.engine.adopt_edge(ward.rules, at(60.0), &told, times, place(seq));
+        }
+        says(&mut county, (45.0, 61.0), state, minutes);
+        assert!(!county.has(family), "{family}");
+        says(&mut county, (62.0, 62.0), state, minutes);
+        assert!(county.has(family), "{family}");
+    }
+}
+
+#[test]
 fn a_pump_of_a_new_bag_that_stopped_while_its_box_was_alone_has_stopped() {
     let says = |ward: &mut Ward, second: f64, (state, left): (&str, &str)| {
         let left: Decimal = left.parse().unwrap();
