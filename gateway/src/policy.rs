@@ -275,12 +275,12 @@ fn present(
     in_hand: Vec<InHand>,
     held: u64,
 ) -> rusqlite::Result<Present> {
-    let (bindings, patients) = ward(connection, site, now)?;
+    let (bindings, mut patients) = ward(connection, site, now)?;
     // Plain data: writing it as JSON cannot fail.
     let json =
         |written: serde_json::Result<String>| written.map_err(|_| rusqlite::Error::InvalidQuery);
     let bindings = json(serde_json::to_string(&bindings))?;
-    let patients = json(serde_json::to_string(&patients))?;
+    let all_patients = json(serde_json::to_string(&patients))?;
     let mut policy = Policy {
         site: site.clone(),
         version: 0,
@@ -288,11 +288,19 @@ fn present(
         rule_set: live.number,
         rules: live.hash,
         bindings,
-        patients,
+        patients: all_patients,
         signals: true,
         in_hand,
     };
-    if policy.encode().len() > POLICY_LEN_MAX - SIGNED_LEN {
+    let is_long = |policy: &Policy| policy.encode().len() > POLICY_LEN_MAX - SIGNED_LEN;
+    if is_long(&policy) {
+        // The county judges what was measured by limits that are over.
+        for profile in patients.values_mut() {
+            profile.limits.retain(|limit| now < limit.until);
+        }
+        policy.patients = json(serde_json::to_string(&patients))?;
+    }
+    if is_long(&policy) {
         // Whose a device is counts for more than that its alert is quiet.
         policy.in_hand.clear();
     }
@@ -566,5 +574,49 @@ mod tests {
             store.read(move |of| present(of, NOW, &site(), &live, vec![alert.clone()], 0)).await;
         let Present::New(policy, _) = policy.unwrap() else { panic!("it is new") };
         assert!(policy.in_hand.is_empty());
+    }
+
+    /// Patients with a limit in force and sixty that were replaced within the day.
+    async fn told_limits(patients: u32) -> Vec<usize> {
+        let county = County::new();
+        let store = Store::open(&county.folder.path().join("county.sqlite")).unwrap();
+        let now_ms = NOW.unix_ms();
+        let fill = move |transaction: &rusqlite::Transaction<'_>| {
+            for number in 0..patients {
+                let (key, device) = (format!("p-{number}"), format!("mon-{number}"));
+                transaction.execute(
+                    "INSERT INTO patient VALUES (?1, 'x', '{\"clinic\":\"x\"}', NULL, 1, 'wang', 0)",
+                    [&key],
+                )?;
+                transaction.execute(
+                    "INSERT INTO binding (site, device, patient, from_ms, version, made_by, made_ms,
+                       reason) VALUES (?1, ?2, ?3, 0, 1, 'wang', 0, 'on')",
+                    params![site().as_str(), device, key],
+                )?;
+                for second in 1..62 {
+                    let ended_ms = (second > 1).then_some(now_ms - 1000 * (second - 1));
+                    transaction.execute(
+                        "INSERT INTO patient_limit (patient, rule, value, until_ms, reason, made_by,
+                           made_ms, ended_ms) VALUES (?1, 'HR-AD-L', '45', ?2, 'x', 'wang', ?3, ?4)",
+                        params![key, now_ms + 1000, now_ms - 1000 * second, ended_ms],
+                    )?;
+                }
+            }
+            Ok(())
+        };
+        store.write(fill).await.unwrap();
+        let live = county.rules.live();
+        let policy = store.read(move |of| present(of, NOW, &site(), &live, vec![], 0)).await;
+        let Present::New(policy, _) = policy.unwrap() else { panic!("it is new") };
+        assert!(policy.encode().len() <= POLICY_LEN_MAX - SIGNED_LEN);
+        let patients: BTreeMap<String, rules::population::Profile> =
+            serde_json::from_str(&policy.patients).unwrap();
+        patients.values().map(|profile| profile.limits.len()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_box_hears_of_limits_that_are_over_where_there_is_room() {
+        assert_eq!(told_limits(1).await, [61]);
+        assert_eq!(told_limits(20).await, [1; 20], "bindings count for more");
     }
 }

@@ -19,6 +19,7 @@ use crate::{
         late::{HOLDS_ROW, Standing, is_same_episode},
     },
     freshness::{Freshness, Moment},
+    population::{Entry, Profile},
     rule::{Pace, RuleSet},
 };
 use model::{
@@ -182,6 +183,12 @@ impl Pass {
     /// What a device of the subject is, and how often it speaks.
     pub fn on_pace(&mut self, device: &DeviceId, pace: Pace) {
         self.engine.tell_pace(device, pace);
+    }
+
+    /// A nurse entered next whether oxygen is given; what is measured from then on is judged by it.
+    pub fn on_oxygen(&mut self, typed: Entry<bool>) {
+        let profile = Profile { oxygen: Some(typed), ..self.engine.profile().clone() };
+        self.engine.meet_profile(profile);
     }
 
     /// A device was taken off the subject: what rested on it alone was over.

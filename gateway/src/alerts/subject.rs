@@ -12,7 +12,7 @@ use crate::{
     patients::{
         self,
         binding::{Binding, Bound, Ended, ended_why, owned},
-        profile::profile,
+        profile::profile_of_a_day,
         tray::{self, Move},
     },
     reading::{GROUPS, Group},
@@ -83,7 +83,7 @@ impl Evaluation {
         let Some(patient) = patients::known(context.connection, key.as_str())? else {
             return Ok(());
         };
-        let profile = profile(context.connection, &patient, context.now)?;
+        let profile = profile_of_a_day(context.connection, &patient, context.now)?;
         let engine = self.engine(context.connection, site, &Subject::Patient(key.clone()))?;
         if patient.about.discharged {
             // Nothing of theirs goes on; what came late is judged by their own rules all the same.

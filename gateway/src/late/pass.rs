@@ -16,7 +16,11 @@ use super::Span;
 use crate::{
     alerts::{self, Context, Evaluation, subject},
     clock,
-    patients::binding::{Owned, owned},
+    patients::{
+        self,
+        binding::{Owned, owned},
+        profile::{oxygen, profile},
+    },
     query, reading,
     store::{Store, StoreError},
 };
@@ -30,6 +34,7 @@ use rules::{
     alert::AlertId,
     binding::{PatientKey, Subject},
     freshness::Moment,
+    population::{Entry as Typed, Profile},
     retro::{KnownAlert, LateEpisode, Pass, RUN_OUT_MS, Settled, WARM_UP_MS, Worst},
     rule::{Pace, RuleSet},
 };
@@ -37,7 +42,11 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 pub(crate) use said::{Entry, JUDGED, NAMES, STAMPED_MAX, Said, alarm, entry};
 use said::{Of, Order, What};
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 pub(super) use whose::{Part, parts, take};
 use whose::{Source, left_at, sources};
 
@@ -72,6 +81,8 @@ pub(super) struct Work {
     /// all of the county's takes longer than the writer may be held.
     known: Vec<String>,
     began_ms: i64,
+    /// What nurses entered about oxygen and was not reached yet.
+    typed: VecDeque<Typed<bool>>,
     /// What is in memory already, in order.
     waiting: BTreeMap<Order, What>,
     /// Of each source what is read step by step; how far that goes, and how far it has come.
@@ -133,7 +144,15 @@ pub(super) fn begin(context: Context<'_>, site: &SiteId, part: Part) -> rusqlite
     let until_ms = ends_ms.into_iter().chain(stamped_ms).max().unwrap_or_default();
     let span = Span { from_ms: since_ms.saturating_sub(WARM_UP_MS), until_ms };
     let sources = sources(connection, site, &part, span)?;
-    let live = Evaluation::default().known(context, site, &part.subject)?.clone();
+    let mut live = Evaluation::default().known(context, site, &part.subject)?.clone();
+    let mut typed = VecDeque::new();
+    if let Some(key) = part.subject.patient().map(PatientKey::as_str)
+        && let Some(patient) = patients::known(connection, key)?
+    {
+        let then = profile(connection, &patient, WallTime::from_unix_ms(span.from_ms))?;
+        live.meet_profile(Profile { oxygen: None, ..then });
+        typed = oxygen(connection, key)?.into();
+    }
     // What a device stamped itself may be of any time until now.
     let late_end_ms = stamped_ms.or(part.placed.map(|span| span.until_ms)).unwrap_or(since_ms);
     let [since, late_end] = [since_ms, late_end_ms].map(WallTime::from_unix_ms);
@@ -165,6 +184,7 @@ pub(super) fn begin(context: Context<'_>, site: &SiteId, part: Part) -> rusqlite
         span,
         known,
         began_ms: now.unix_ms(),
+        typed,
         waiting,
         rest: rest.unwrap_or_default(),
         placed_until_ms: ends_ms,
@@ -237,6 +257,9 @@ impl Work {
     fn judge(&mut self, rules: &RuleSet, (order, what): (Order, What)) {
         let at = WallTime::from_unix_ms(order.0);
         self.judged_ms = self.judged_ms.max(order.0);
+        while let Some(typed) = self.typed.pop_front_if(|typed| typed.at <= at) {
+            self.pass.on_oxygen(typed);
+        }
         match what {
             What::Said(Said::Group(group, freshness), suspect) => {
                 let t_meas = Moment { suspect, ..Moment::sure(at) };

@@ -1,6 +1,7 @@
 //! Late data, row by row, at a county with a database of its own.
 
 mod cost;
+mod limits;
 mod patients;
 
 use super::*;
@@ -18,7 +19,7 @@ use model::{
     device::{DeviceKind, DeviceState, DeviceStatus},
     id::{Channel, Seq},
     metric::Metric,
-    reading::{Reading, ReadingGroup},
+    reading::{Occurrence, Reading, ReadingGroup},
     record::Record,
     time::{ClockQuality, DeviceTime, Observed},
     units::Unit,
@@ -93,7 +94,7 @@ impl County {
     /// Records that come at that moment, each in the lane of its kind; the alerts that changed.
     fn hear(&mut self, now: i64, records: Vec<Record>) -> Vec<Value> {
         let is_trend = |record: &Record| match record {
-            Record::Readings(group) => group.occurrence == model::reading::Occurrence::Stream,
+            Record::Readings(group) => group.occurrence == Occurrence::Stream,
             _ => false,
         };
         let (trend, urgent): (Vec<_>, Vec<_>) = records.into_iter().partition(is_trend);

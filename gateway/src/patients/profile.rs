@@ -9,12 +9,26 @@ use jiff::civil::Date;
 use model::time::WallTime;
 use rules::{
     news2::Consciousness,
-    population::{Birth, Entry, Limit, Profile, Sex},
+    population::{Birth, Entry, LIMITS_MAX, Limit, Profile, Sex},
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, params, types::FromSql};
 
 /// Entries of one patient: of two days, one each quarter of an hour.
 const ENTRIES_MAX: u32 = 200;
+/// Limits of one patient, in force or over: of those that may be in force at once four times.
+const LIMITS_TOLD_MAX: usize = 4 * LIMITS_MAX;
+/// What has ended so long ago changes nothing of what is judged when it comes.
+pub(super) const ENDED_MS: i64 = 24 * 3_600_000;
+
+/// What decides which rules apply to what comes of a patient now, measured a day ago at the earliest.
+pub(crate) fn profile_of_a_day(
+    connection: &Connection,
+    patient: &Patient,
+    now: WallTime,
+) -> rusqlite::Result<Profile> {
+    let a_day_ago = WallTime::from_unix_ms(now.unix_ms().saturating_sub(ENDED_MS));
+    profile(connection, patient, a_day_ago)
+}
 
 /// What decides at that moment and since which rules apply to a patient, as far as it is kept: what
 /// is known of a person is as it is now.
@@ -108,12 +122,16 @@ fn newest<T: FromSql>(
         .optional()
 }
 
+/// Limits that held at that moment or since; of too many those that ended first are left out.
 fn limits(connection: &Connection, key: &str, at: WallTime) -> rusqlite::Result<Vec<Limit>> {
     connection
-        .prepare_cached(
-            "SELECT *, min(until_ms, coalesce(ended_ms, until_ms)) AS ends_ms FROM patient_limit
-             WHERE patient = ?1 AND ends_ms > ?2 ORDER BY id",
-        )?
+        .prepare_cached(&format!(
+            "SELECT * FROM (
+               SELECT *, min(until_ms, coalesce(ended_ms, until_ms)) AS ends_ms FROM patient_limit
+               WHERE patient = ?1 AND ends_ms > ?2 ORDER BY ends_ms DESC, id DESC
+               LIMIT {LIMITS_TOLD_MAX})
+             ORDER BY id"
+        ))?
         .query_map(params![key, at.unix_ms()], limit_of)?
         .collect()
 }

@@ -1,7 +1,11 @@
 //! What a box is told of its patients: which device is on whom, and what decides about rules. Keys
 //! and days of birth, no name; who set a limit and why stays here.
 
-use super::{binding::Binding, known, profile::profile};
+use super::{
+    binding::Binding,
+    known,
+    profile::{ENDED_MS, profile_of_a_day},
+};
 use model::{
     id::{DeviceId, SiteId},
     time::WallTime,
@@ -12,9 +16,6 @@ use rules::{
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::collections::BTreeMap;
-
-/// A binding may be ended a day back: what ended before that changes nothing at a box.
-const ENDED_MS: i64 = 24 * 3_600_000;
 
 /// Bindings of the devices of a site, and their patients as the rules see them.
 pub(crate) fn ward(
@@ -43,7 +44,8 @@ pub(crate) fn ward(
         if !patients.contains_key(&patient)
             && let Some(found) = known(connection, patient.as_str())?
         {
-            patients.insert(patient.clone(), at_the_box(profile(connection, &found, now)?));
+            patients
+                .insert(patient.clone(), at_the_box(profile_of_a_day(connection, &found, now)?));
             beds.insert(patient.clone(), found.about.bed);
         }
         // As on the board: who was put elsewhere since is there.

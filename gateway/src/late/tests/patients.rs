@@ -6,12 +6,12 @@ use model::{alarm::Priority, alert::EdgeAlert};
 use rules::alert::AlertId;
 
 impl County {
-    fn desk(&self, now: i64) -> Desk<'_> {
+    pub(super) fn desk(&self, now: i64) -> Desk<'_> {
         Desk { runtime: &self.runtime, store: &self.store, rules: &self.rules, now: at(now) }
     }
 
     /// Patient, begin and state of every alert of a family, the first first.
-    fn each_of(&self, family: &str) -> Value {
+    pub(super) fn each_of(&self, family: &str) -> Value {
         let mut alerts = self.alerts();
         alerts.retain(|alert| alert["family"] == family);
         alerts.sort_by_key(|alert| alert["started_at"].to_string());

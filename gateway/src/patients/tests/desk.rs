@@ -2,9 +2,11 @@
 
 use crate::{
     alerts::{self, Context, Evaluation},
+    clock::rfc3339,
     patients::{
         self,
         binding::{self, BindingEnd, NewBinding},
+        entry, limit,
     },
     people::{Caller, CallerKind, Role, Scope},
     query::Clinics,
@@ -98,6 +100,43 @@ impl Desk<'_> {
                 Some(reason) => evaluation.patient_left(context, &key, reason).unwrap(),
                 None => evaluation.patient_changed(context, &key).unwrap(),
             }
+        });
+    }
+
+    /// A limit of a patient in the place of a rule's own, up to a moment.
+    pub(crate) fn limit(&self, key: &str, (rule, value): (&str, &str), until: WallTime) {
+        let until = rfc3339(until.unix_ms());
+        let asked = json!({"rule": rule, "value": value, "until": until, "reason": "known"});
+        let (key, asked) = (key.to_owned(), serde_json::from_value(asked).unwrap());
+        self.does(move |context, evaluation| {
+            let Context { connection, rules, now } = context;
+            limit::set(connection, rules, &key, &asked, &wang(), now).unwrap();
+            evaluation.patient_changed(context, &key).unwrap();
+        });
+    }
+
+    /// The only limit of a patient ends now.
+    pub(crate) fn withdraw_limit(&self, key: &str) {
+        let key = key.to_owned();
+        self.does(move |context, evaluation| {
+            let Context { connection, rules, now } = context;
+            let told = limit::told(connection, rules, &wang().scope, &key, now).unwrap();
+            let limits = told["limits"].as_array().unwrap();
+            assert_eq!(limits.len(), 1, "{told}");
+            let id = limits[0]["id"].as_i64().unwrap();
+            limit::withdraw(connection, &key, id, &wang(), now).unwrap();
+            evaluation.patient_changed(context, &key).unwrap();
+        });
+    }
+
+    /// A nurse saw whether a patient is given oxygen.
+    pub(crate) fn oxygen(&self, key: &str, given: bool) {
+        let (key, asked) = (key.to_owned(), serde_json::from_value(json!({"oxygen": given})));
+        let asked = asked.unwrap();
+        self.does(move |context, evaluation| {
+            let Context { connection, now, .. } = context;
+            entry::enter(connection, &key, &asked, &wang(), now).unwrap();
+            evaluation.patient_changed(context, &key).unwrap();
         });
     }
 
