@@ -48,6 +48,7 @@ use crate::{
     rule::{RuleSet, TechnicalRule},
 };
 use device::Device;
+pub(crate) use firing::CHECK;
 use firing::Firing;
 use identity::Identity;
 use judge::Latest;

@@ -8,6 +8,7 @@
 //! - what a nurse has to see (consciousness, oxygen) is never guessed from a device
 
 use crate::{
+    engine::CHECK,
     population::{Profile, counted},
     rule::RuleSet,
 };
@@ -86,9 +87,11 @@ pub struct Observations {
     pub consciousness: Option<Consciousness>,
     /// °C.
     pub temperature: Option<Decimal>,
+    /// A value of it is implausible.
+    pub check: bool,
 }
 
-/// A value that was measured: canonical, as printed, and good.
+/// A value that was measured: canonical, as printed, and not rejected.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     /// What.
@@ -99,6 +102,8 @@ pub struct Measured {
     pub at: WallTime,
     /// Measured once, not repeated by itself.
     pub spot: bool,
+    /// Implausible: a loose sensor, or an emergency. It counts like any other.
+    pub check: bool,
 }
 
 impl Observations {
@@ -110,7 +115,12 @@ impl Observations {
         oxygen: Option<bool>,
         consciousness: Option<Consciousness>,
     ) -> Self {
-        let value = |class, spot_ms| value_of(measured, at, class, spot_ms);
+        let mut check = false;
+        let mut value = |class, spot_ms| {
+            let (value, is_implausible) = value_of(measured, at, class, spot_ms)?;
+            check |= is_implausible;
+            Some(value)
+        };
         Self {
             respiration: value(Class::Rr, SPOT_MS),
             spo2: value(Class::Spo2, SPOT_MS),
@@ -119,6 +129,7 @@ impl Observations {
             pulse: value(Class::Hr, SPOT_MS),
             consciousness,
             temperature: value(Class::Temp, TEMP_MS),
+            check,
         }
     }
 
@@ -164,32 +175,39 @@ impl Profile {
 }
 
 /// What a class was at that moment: the median of a stream, by the order of the metrics in the
-/// catalogue where there are several, else the newest spot value.
-fn value_of(measured: &[Measured], at: WallTime, class: Class, spot_ms: i64) -> Option<Decimal> {
+/// catalogue where there are several, else the newest spot value; and whether that is implausible.
+fn value_of(
+    measured: &[Measured],
+    at: WallTime,
+    class: Class,
+    spot_ms: i64,
+) -> Option<(Decimal, bool)> {
     let age = |it: &Measured| at.unix_ms().saturating_sub(it.at.unix_ms());
     let of_class = || measured.iter().filter(|it| it.metric.row().class == class);
     let on_bed =
         |it: &Measured| class == Class::Temp && ROOM_CEL.0 <= it.value && it.value <= ROOM_CEL.1;
-    let mut streams: BTreeMap<(u8, Metric), Vec<Decimal>> = BTreeMap::new();
+    let mut streams: BTreeMap<(u8, Metric), Vec<(Decimal, bool)>> = BTreeMap::new();
     for it in of_class().filter(|it| !it.spot && (0..STREAM_MS).contains(&age(it)) && !on_bed(it)) {
         let rank = it.metric.row().class_rank.unwrap_or_default();
-        streams.entry((rank, it.metric)).or_default().push(it.value);
+        streams.entry((rank, it.metric)).or_default().push((it.value, it.check));
     }
     let decimals = class.metrics().next()?.row().decimals?;
     if let Some((_, values)) = streams.pop_first() {
         return median(values, decimals);
     }
     let spots = of_class().filter(|it| it.spot && (0..=spot_ms).contains(&age(it)));
-    spots.max_by_key(|it| it.at).map(|it| it.value)
+    spots.max_by_key(|it| it.at).map(|it| (it.value, it.check))
 }
 
-fn median(mut values: Vec<Decimal>, decimals: u8) -> Option<Decimal> {
+fn median(mut values: Vec<(Decimal, bool)>, decimals: u8) -> Option<(Decimal, bool)> {
     values.sort();
-    let (low, high) = (values.get((values.len() - 1) / 2)?, values.get(values.len() / 2)?);
+    let (low, check_low) = values.get((values.len() - 1) / 2)?;
+    let (high, check_high) = values.get(values.len() / 2)?;
     // Values of one class have the same digits after the point: half of the sum has one more.
     let (low, high) = (low.rounded(decimals)?, high.rounded(decimals)?);
     let tenths = low.mantissa().checked_add(high.mantissa())?.checked_mul(5)?;
-    Decimal::new(tenths, low.exponent().checked_sub(1)?)?.rounded(decimals)
+    let middle = Decimal::new(tenths, low.exponent().checked_sub(1)?)?.rounded(decimals)?;
+    Some((middle, *check_low || *check_high))
 }
 
 /// The points of a set.
@@ -209,6 +227,8 @@ pub struct Score {
     pub consciousness: Option<u32>,
     /// Temperature.
     pub temperature: Option<u32>,
+    /// Points rest on a value that is implausible.
+    pub check: bool,
 }
 
 impl Score {
@@ -229,6 +249,7 @@ impl Score {
                 | Consciousness::Unresponsive => 3,
             }),
             temperature: set.temperature.map(|degrees| points(&TEMPERATURE, degrees)),
+            check: set.check,
         }
     }
 
@@ -266,10 +287,15 @@ impl Score {
     #[must_use]
     pub fn texts(&self) -> [String; 2] {
         let total = self.total();
-        match self.is_complete() {
-            true => [format!("NEWS2 {total}"), format!("NEWS2 {total}")],
-            false => [format!("NEWS2 不完整 ≥ {total}"), format!("NEWS2 incomplete ≥ {total}")],
-        }
+        let [check_zh, check_en] = if self.check { CHECK } else { [""; 2] };
+        let [incomplete_zh, incomplete_en] = match self.is_complete() {
+            true => [""; 2],
+            false => ["不完整 ≥ ", "incomplete ≥ "],
+        };
+        [
+            format!("NEWS2 {incomplete_zh}{total}{check_zh}"),
+            format!("NEWS2 {incomplete_en}{total}{check_en}"),
+        ]
     }
 }
 

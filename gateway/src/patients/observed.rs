@@ -2,10 +2,11 @@
 //!
 //! # Invariants
 //! - what is shown and what raises an alert come of the same set
+//! - what is implausible counts, and the score says so: a real emergency looks so too
 
 use crate::{clock::rfc3339, reading};
 use model::{
-    reading::{Comparator, Validity},
+    reading::{Comparator, Reading, Validity},
     time::WallTime,
 };
 use rules::{
@@ -25,7 +26,8 @@ const GROUPS_MAX: u32 = 2000;
 /// Results of one patient that are looked at: a cuff each minute of four hours, and to spare.
 const RESULTS_MAX: u32 = 500;
 
-/// What devices measured of a patient until that moment, as far as a score may use it: good values.
+/// What devices measured of a patient until that moment, as far as a score may use it: what was not
+/// rejected.
 pub(crate) fn measured(
     connection: &Connection,
     key: &str,
@@ -86,14 +88,21 @@ pub(crate) fn measured_without(
 fn values(row: &Row<'_>, spot: bool) -> rusqlite::Result<Vec<Measured>> {
     let (metrics, said): (String, String) = (row.get("metrics")?, row.get("said")?);
     let at = WallTime::from_unix_ms(row.get("measured_ms")?);
-    let readings = reading::readings(&metrics, &said).into_iter();
-    let good = readings.filter(|reading| reading.validity == Validity::Valid);
-    let measured = good.filter_map(|reading| {
+    Ok(counted(reading::readings(&metrics, &said), at, spot))
+}
+
+/// What a score may use of readings that were measured together.
+pub(crate) fn counted(readings: Vec<Reading>, at: WallTime, spot: bool) -> Vec<Measured> {
+    let counts =
+        |reading: &Reading| matches!(reading.validity, Validity::Valid | Validity::Questionable);
+    let counted = readings.into_iter().filter(counts);
+    let measured = counted.filter_map(|reading| {
         let (value, comparator) = reading.canonical()?;
         let is_value = comparator == Comparator::Equal;
-        is_value.then_some(Measured { metric: reading.metric, value, at, spot })
+        let check = reading.validity == Validity::Questionable;
+        is_value.then_some(Measured { metric: reading.metric, value, at, spot, check })
     });
-    Ok(measured.collect())
+    measured.collect()
 }
 
 /// The points of a patient at that moment, for people to look at; `null` for whom the score is not

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What an alert says where a value is implausible: a loose sensor, a wrong unit, or an emergency.
-const CHECK: [&str; 2] = [",请核对", ", check"];
+pub(crate) const CHECK: [&str; 2] = [",请核对", ", check"];
 /// What it says where a spot value was not measured again in time.
 pub(super) const NOT_RECHECKED: [&str; 2] = [",未复测", ", not rechecked"];
 /// What it says where a clock was wrong (late data, row 10).

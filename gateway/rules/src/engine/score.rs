@@ -34,6 +34,7 @@ impl Engine {
                     let says = [&*rule.message_zh, &rule.message_en];
                     let firing = Firing {
                         value: Some(score.total().to_string()),
+                        check: score.check,
                         ..Firing::new(&rule.id, rule.priority, at, says)
                     };
                     episode.fire(rule.id.clone(), firing);

@@ -110,7 +110,7 @@ fn at(seconds: i64) -> WallTime {
 }
 
 fn measured(metric: Metric, value: &str, seconds: i64, spot: bool) -> Measured {
-    Measured { metric, value: value.parse().unwrap(), at: at(seconds), spot }
+    Measured { metric, value: value.parse().unwrap(), at: at(seconds), spot, check: false }
 }
 
 fn a_full_set() -> Vec<Measured> {

@@ -4,6 +4,13 @@ use super::{patients::*, *};
 use crate::alerts::observe_all;
 use model::time::WallTime;
 
+fn of_monitor(metric: Metric, value: &str, unit: Unit) -> Record {
+    let monitor = DeviceId::new("mon-01").unwrap();
+    let value = value.parse::<model::decimal::Decimal>().unwrap();
+    let readings = vec![Reading::number(metric, value, unit)];
+    Record::Readings(ReadingGroup::new(monitor, observed(), readings))
+}
+
 /// What is worth six points before a nurse has said anything: pulse 135 (3), respiration 26 (3).
 async fn values(desk: &Desk) {
     values_of(desk, "heping").await;
@@ -150,6 +157,53 @@ async fn a_score_that_rises_between_two_entries_is_noticed_within_a_minute() {
     let soon = WallTime::from_unix_ms(clock::now().unix_ms() + 1000);
     let changed = observe_all(&desk.app.store, desk.app.rules.rules(), soon).await.unwrap();
     assert_eq!((changed.len(), &changed[0]["rules"][0]), (1, &json!("NEWS2-H")));
+}
+
+#[tokio::test]
+async fn an_implausible_pressure_counts_and_the_score_says_that_it_is_to_be_checked() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.monitored(&cookie).await;
+    desk.see(&cookie, &patient).await;
+    let before = desk.score(&cookie, &patient).await;
+    assert_eq!((&before["parts"]["systolic"], &before["text_en"]), (&json!(0), &json!("NEWS2 8")));
+    desk.take(Lane::Urgent, vec![of_monitor(Metric::NIBP_SYS, "45", Unit::MM_HG)]).await;
+    let score = desk.score(&cookie, &patient).await;
+    assert_eq!((&score["complete"], &score["parts"]["systolic"]), (&json!(true), &json!(3)));
+    let texts = (&score["text_zh"], &score["text_en"]);
+    assert_eq!(texts, (&json!("NEWS2 11,请核对"), &json!("NEWS2 11, check")));
+    desk.score_all().await;
+    let alerts = desk.news2_alerts().await;
+    assert_eq!((alerts.len(), &alerts[0]["value"]), (1, &json!("11")));
+    let says = |lang: &str| alerts[0][lang].as_str().unwrap().to_owned();
+    assert!(says("message_zh").ends_with(",请核对"), "{alerts:?}");
+    assert!(says("message_en").ends_with(", check"), "{alerts:?}");
+    // The next one that is plausible ends the doubt.
+    desk.take(Lane::Urgent, vec![of_monitor(Metric::NIBP_SYS, "85", Unit::MM_HG)]).await;
+    desk.score_all().await;
+    assert_eq!(desk.score(&cookie, &patient).await["text_en"], "NEWS2 11");
+    let message = desk.news2_alerts().await[0]["message_en"].clone();
+    assert!(!message.as_str().unwrap().contains("check"), "{message}");
+}
+
+#[tokio::test]
+async fn a_minute_of_implausible_saturations_is_not_the_few_good_seconds_of_it() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.monitored(&cookie).await;
+    desk.see(&cookie, &patient).await;
+    let low = (0..10).map(|_| of_monitor(Metric::SPO2, "45", Unit::PERCENT)).collect();
+    desk.take(Lane::Trend, low).await;
+    let score = desk.score(&cookie, &patient).await;
+    assert_eq!(
+        (&score["parts"]["spo2"], &score["text_en"]),
+        (&json!(3), &json!("NEWS2 11, check"))
+    );
+    // Of a minute that is mostly plausible the median is, and nothing is to be checked.
+    let good = (0..12).map(|_| of_monitor(Metric::SPO2, "97", Unit::PERCENT)).collect();
+    desk.take(Lane::Trend, good).await;
+    let score = desk.score(&cookie, &patient).await;
+    assert_eq!((&score["parts"]["spo2"], &score["text_en"]), (&json!(0), &json!("NEWS2 8")));
 }
 
 #[tokio::test]

@@ -573,6 +573,7 @@ fn every_score_is_told_from_its_points_on() {
         systolic: Some(120.into()),
         pulse: Some(pulse.into()),
         consciousness: Some(Consciousness::Alert),
+        check: false,
         temperature: Some(temperature.parse().unwrap()),
     };
     for (total, set, expected) in [

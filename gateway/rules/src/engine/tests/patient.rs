@@ -438,6 +438,7 @@ fn set(pulse: &str, oxygen: bool, state: Option<Consciousness>) -> Observations 
         value: value.parse().unwrap(),
         at: at(-1.0),
         spot,
+        check: false,
     };
     let readings = [
         measured(Metric::HR, pulse, false),
