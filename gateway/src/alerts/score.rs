@@ -4,7 +4,8 @@
 //! # Invariants
 //! - a patient is scored at one site, however many have devices on them: one patient, one family,
 //!   one alert
-//! - what a score raised ends with the devices without which nobody can be scored
+//! - what a score raised ends with the devices, and with the results, without which nobody can be
+//!   scored
 
 use super::{Context, Evaluation, store as store_all};
 use crate::{
@@ -17,7 +18,7 @@ use model::{
 };
 use rules::{
     binding::{PatientKey, Subject},
-    news2::Observations,
+    news2::{Measured, Observations},
     rule::RuleSet,
 };
 use rusqlite::{Connection, Transaction};
@@ -34,7 +35,7 @@ const MOVED: &str = "scored at another site";
 impl Evaluation {
     /// Scores what is known of a patient now.
     pub(crate) fn observe(&mut self, context: Context<'_>, key: &str) -> rusqlite::Result<()> {
-        let Context { connection, rules, now } = context;
+        let Context { connection, now, .. } = context;
         let Ok(patient) = PatientKey::new(key) else { return Ok(()) };
         // What was measured before somebody left would begin an alert that nothing ends.
         if patients::known(connection, key)?.is_none_or(|known| known.about.discharged) {
@@ -42,12 +43,25 @@ impl Evaluation {
         }
         // Of whom no device has said anything no set is complete.
         let Some(site) = self.place_of_score(context, &patient)? else { return Ok(()) };
-        let measured = observed::measured(connection, key, now)?;
-        let engine = self.known(context, &site, &Subject::Patient(patient))?;
-        let set = engine.profile().observations(now, &measured);
-        let (_, changed) = engine.on_observations(rules, now, now, &set);
-        self.note(changed);
+        self.score_at(context, &site, &patient, now)?;
         Ok(())
+    }
+
+    /// Scores what is known of a patient as of that moment; whether the set was complete.
+    fn score_at(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        patient: &PatientKey,
+        at: WallTime,
+    ) -> rusqlite::Result<bool> {
+        let Context { connection, rules, now } = context;
+        let measured = observed::measured(connection, patient.as_str(), at)?;
+        let engine = self.known(context, site, &Subject::Patient(patient.clone()))?;
+        let set = engine.profile().observations(at, &measured);
+        let (score, changed) = engine.on_observations(rules, now, at, &set);
+        self.note(changed);
+        Ok(score.is_some_and(|score| score.is_complete()))
     }
 
     /// Where a patient is scored: where they were, as long as a device of theirs is there, else where
@@ -102,6 +116,40 @@ impl Evaluation {
             }
             let changed = engine.end_score(rules, now, reason);
             self.note(changed);
+        }
+        Ok(())
+    }
+
+    /// A result is another's: a score that rested on it is made anew of what is left, and what it
+    /// raised ends where that is no whole set.
+    pub(super) fn score_left(
+        &mut self,
+        context: Context<'_>,
+        patient: &PatientKey,
+        moved: &[Measured],
+        reason: &str,
+    ) -> rusqlite::Result<()> {
+        let Context { connection, rules, now } = context;
+        let known = patients::known(connection, patient.as_str())?;
+        if known.is_none_or(|known| known.about.discharged) {
+            return Ok(());
+        }
+        for site in self.sites_of(context, patient)? {
+            let engine = self.engine(connection, &site, &Subject::Patient(patient.clone()))?;
+            let Some(at) = engine.scored_at() else { continue };
+            let left = observed::measured(connection, patient.as_str(), at)?;
+            let of = |measured: &[Measured]| Observations::at(at, measured, None, None);
+            if of(&left) == of(&[&left, moved].concat()) {
+                continue;
+            }
+            // What was known then says more than nothing where nobody can be scored now.
+            let is_scored = self.score_at(context, &site, patient, now)?
+                || self.score_at(context, &site, patient, at)?;
+            if !is_scored {
+                let engine = self.engine(connection, &site, &Subject::Patient(patient.clone()))?;
+                let changed = engine.end_score(rules, now, reason);
+                self.note(changed);
+            }
         }
         Ok(())
     }

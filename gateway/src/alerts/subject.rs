@@ -12,6 +12,7 @@ use crate::{
     patients::{
         self,
         binding::{Binding, Bound, Ended, ended_why, owned},
+        observed,
         profile::profile_of_a_day,
         tray::{self, Move},
     },
@@ -351,6 +352,10 @@ impl Evaluation {
         let at = WallTime::from_unix_ms(row.measured_ms);
         let t_meas = Moment { at, suspect: row.time_suspect, only_bounded: false };
         self.take_back(context, &site, &group, at, moved)?;
+        if let Some(before) = moved.before.as_deref().and_then(|key| PatientKey::new(key).ok()) {
+            let measured = observed::counted(group.readings.clone(), at, true);
+            self.score_left(context, &before, &measured, &moved.reason)?;
+        }
         let to = subject(&site, &group.device, moved.patient.as_deref());
         let freshness = Freshness::of(&group, t_meas, context.now);
         let input = ReadingInput { group: &group, t_meas, freshness };

@@ -234,6 +234,96 @@ async fn the_score_is_none_of_a_child() {
     assert_eq!(desk.score(&cookie, patient).await, Value::Null);
 }
 
+/// What is worth no point.
+async fn quiet(desk: &Desk) {
+    let streams = [
+        (Metric::HR, "72", Unit::PER_MINUTE),
+        (Metric::RR_IMP, "16", Unit::PER_MINUTE),
+        (Metric::SPO2, "97", Unit::PERCENT),
+    ];
+    let streams = streams.map(|(metric, value, unit)| of_monitor(metric, value, unit));
+    desk.take(Lane::Trend, streams.into()).await;
+}
+
+impl Desk {
+    /// Somebody whom a quiet monitor and a temperature are known of.
+    async fn quiet_patient(&self, cookie: &str) -> String {
+        let patient = self.patient(cookie).await;
+        quiet(self).await;
+        let body = json!({"site": "heping", "device": "mon-01", "patient": patient,
+            "reason": "put on"});
+        self.do_it(cookie, Method::POST, "/bindings", body).await;
+        quiet(self).await;
+        self.take(Lane::Urgent, vec![of_monitor(Metric::TEMP_EAR, "36.8", Unit::CELSIUS)]).await;
+        patient
+    }
+
+    async fn awake_on_air(&self, cookie: &str, patient: &str) {
+        let entry = json!({"consciousness": "A", "oxygen": false});
+        self.do_it(cookie, Method::POST, &format!("/patients/{patient}/entries"), entry).await;
+    }
+
+    /// The result at that place was taken for one's, and is the other's.
+    async fn move_result(&self, cookie: &str, place: &str, from: Option<&str>, to: Option<&str>) {
+        let body = json!({"from": from, "patient": to, "reason": "wrong_patient"});
+        self.do_it(cookie, Method::POST, place, body).await;
+    }
+}
+
+#[tokio::test]
+async fn a_score_that_rests_on_a_result_that_is_moved_away_ends_with_it() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.quiet_patient(&cookie).await;
+    let place = desk.hear(1, vec![inflation("cuff-01", 85, 1)]).await;
+    desk.move_result(&cookie, &place, None, Some(&patient)).await;
+    desk.awake_on_air(&cookie, &patient).await;
+    let alerts = desk.news2_alerts().await;
+    assert_eq!((alerts.len(), &alerts[0]["rules"]), (1, &json!(["NEWS2-3IN1"])));
+    desk.move_result(&cookie, &place, Some(&patient), None).await;
+    assert_eq!(desk.scored().await, [json!(["heping", "closed", "wrong_patient"])]);
+    assert_eq!(desk.score_all().await, Vec::<Value>::new());
+    // It was hers after all: it is the same alert.
+    desk.move_result(&cookie, &place, None, Some(&patient)).await;
+    desk.score_all().await;
+    let again = desk.news2_alerts().await;
+    assert_eq!((&again[0]["id"], &again[0]["state"]), (&alerts[0]["id"], &json!("active_unack")));
+}
+
+#[tokio::test]
+async fn a_score_is_made_anew_at_once_of_what_is_left_when_a_result_is_moved_away() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.quiet_patient(&cookie).await;
+    desk.take(Lane::Urgent, vec![of_monitor(Metric::NIBP_SYS, "120", Unit::MM_HG)]).await;
+    let place = desk.hear(1, vec![inflation("cuff-01", 85, 1)]).await;
+    desk.move_result(&cookie, &place, None, Some(&patient)).await;
+    desk.awake_on_air(&cookie, &patient).await;
+    assert_eq!(desk.scored().await, [json!(["heping", "active_unack", "NEWS2-3IN1"])]);
+    desk.move_result(&cookie, &place, Some(&patient), None).await;
+    assert_eq!(desk.news2_alerts().await[0]["state"], "cleared_unack");
+    assert_eq!(desk.score(&cookie, &patient).await["text_en"], "NEWS2 0");
+}
+
+#[tokio::test]
+async fn a_score_goes_on_when_a_result_that_it_did_not_rest_on_is_moved_away() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.quiet_patient(&cookie).await;
+    let place = desk.hear(1, vec![inflation("cuff-01", 120, 1)]).await;
+    desk.move_result(&cookie, &place, None, Some(&patient)).await;
+    desk.take(Lane::Urgent, vec![of_monitor(Metric::NIBP_SYS, "85", Unit::MM_HG)]).await;
+    desk.awake_on_air(&cookie, &patient).await;
+    let active = json!(["heping", "active_unack", "NEWS2-3IN1"]);
+    assert_eq!(desk.scored().await, std::slice::from_ref(&active));
+    // Since then nobody can be scored, and what the nurse saw last is newer than the score.
+    desk.age_temperature().await;
+    desk.awake_on_air(&cookie, &patient).await;
+    assert_eq!(desk.score(&cookie, &patient).await["complete"], false);
+    desk.move_result(&cookie, &place, Some(&patient), None).await;
+    assert_eq!(desk.scored().await, [active]);
+}
+
 /// A clinic to which patients are sent.
 const OTHER: &str = "永宁镇卫生院";
 
@@ -265,6 +355,19 @@ impl Desk {
     async fn see(&self, cookie: &str, patient: &str) {
         let entry = json!({"consciousness": "A", "oxygen": true});
         self.do_it(cookie, Method::POST, &format!("/patients/{patient}/entries"), entry).await;
+    }
+
+    /// The temperature was as old as it may be when it was scored.
+    async fn age_temperature(&self) {
+        let age = |transaction: &rusqlite::Transaction<'_>| {
+            let oldest = clock::now().unix_ms() - 4 * 3_600_000;
+            transaction.execute(
+                "UPDATE reading_group SET measured_ms = ?1 WHERE metric_list IN
+                 (SELECT id FROM metric_list WHERE metrics LIKE '%temp_ear%')",
+                [oldest],
+            )
+        };
+        assert!(self.app.store.write(age).await.unwrap() > 0);
     }
 
     /// Scores everybody, a second from now.
@@ -328,16 +431,7 @@ async fn a_score_that_is_old_does_not_end_with_a_device_that_it_did_not_rest_on(
     desk.see(&cookie, &patient).await;
     let active = json!(["heping", "active_unack", "NEWS2-H"]);
     assert_eq!(desk.scored().await, std::slice::from_ref(&active));
-    // The temperature was as old as it may be when it was scored.
-    let age = |transaction: &rusqlite::Transaction<'_>| {
-        let oldest = clock::now().unix_ms() - 4 * 3_600_000;
-        transaction.execute(
-            "UPDATE reading_group SET measured_ms = ?1 WHERE metric_list IN
-             (SELECT id FROM metric_list WHERE metrics LIKE '%temp_ear%')",
-            [oldest],
-        )
-    };
-    assert!(desk.app.store.write(age).await.unwrap() > 0);
+    desk.age_temperature().await;
     let past = desk.score(&cookie, &patient).await;
     assert_eq!(past["complete"], false);
     desk.take_off(&cookie, told["id"].as_i64().unwrap(), "read out").await;
