@@ -160,8 +160,7 @@ impl Evaluation {
         }
         let patient = then.patient().filter(|_| group.occurrence == Occurrence::Spot);
         let Some(key) = patient else { return Ok(true) };
-        let patient = patients::known(context.connection, key.as_str())?;
-        Ok(patient.is_none_or(|patient| patient.about.discharged))
+        has_left(context.connection, key)
     }
 
     /// What a device signalled before it came to whom it is with now is history of whom it was
@@ -357,6 +356,12 @@ impl Evaluation {
             self.score_left(context, &before, &measured, &moved.reason)?;
         }
         let to = subject(&site, &group.device, moved.patient.as_deref());
+        if let Some(key) = to.patient()
+            && has_left(context.connection, key)?
+        {
+            // It is history of theirs: nothing of them goes on.
+            return Ok(());
+        }
         let freshness = Freshness::of(&group, t_meas, context.now);
         let input = ReadingInput { group: &group, t_meas, freshness };
         let engine = self.known(context, &site, &to)?;
@@ -381,6 +386,12 @@ impl Evaluation {
         self.note(changed);
         Ok(())
     }
+}
+
+/// Whether a patient is not there any more.
+fn has_left(connection: &Connection, key: &PatientKey) -> rusqlite::Result<bool> {
+    let patient = patients::known(connection, key.as_str())?;
+    Ok(patient.is_none_or(|patient| patient.about.discharged))
 }
 
 /// Whether a device of a site is on a patient who is monitored.

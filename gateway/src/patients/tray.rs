@@ -302,6 +302,13 @@ pub(crate) fn reassign(
         let text = "patient: it is there already; name another, or null for the tray";
         return Err(Refused::Because(Code::ThereAlready, text.to_owned()));
     }
+    let measured_ms = group(connection, spot.group)?.measured_ms;
+    let left_ms = target.as_ref().and_then(|target| target.discharged_ms);
+    if left_ms.is_some_and(|left_ms| left_ms <= measured_ms) {
+        let text = "patient: was discharged before this was measured; say \"discharged\": false of \
+                    the patient first";
+        return Err(Refused::Because(Code::Discharged, text.to_owned()));
+    }
     let before = match spot.patient.as_deref() {
         Some(key) => find(connection, key).ok(),
         None => None,

@@ -354,6 +354,27 @@ fn a_result_of_who_has_gone_home_is_history() {
 }
 
 #[test]
+fn a_result_is_given_to_who_has_gone_home_as_history_and_only_of_before() {
+    let (mut county, first, _) = two_patients();
+    county.desk(600).discharge(&first);
+    let mut give = |heard, measured| {
+        county.hear(heard, vec![glucose(heard, measured, 40)]);
+        let urgent = Lane::ALL.iter().position(|lane| *lane == Lane::Urgent).unwrap();
+        let place = json!({"outbox": "01".repeat(16), "lane": "urgent", "index": 0,
+            "seq": county.seq[urgent]});
+        county.desk(heard + 1).give(place, &first)
+    };
+    assert_eq!(give(700, 599), Ok(()));
+    for measured in [600, 690] {
+        let refused = give(800, measured).unwrap_err();
+        assert!(refused.starts_with("Because(Discharged, "), "{refused}");
+    }
+    let alerts = county.each_of("glucose_low");
+    let of_first = |alert: &Value| alert[0] == first.as_str();
+    assert!(!alerts.as_array().unwrap().iter().any(of_first), "{alerts}");
+}
+
+#[test]
 fn an_alarm_of_before_a_device_changed_patients_is_history_of_the_first_and_nothing_at_the_second()
 {
     let said = |second, phase| vec![alarm(second, AlarmKind::OcclusionDownstream, phase)];

@@ -6,7 +6,7 @@ use crate::{
     patients::{
         self,
         binding::{self, BindingEnd, NewBinding},
-        entry, limit,
+        entry, limit, tray,
     },
     people::{Caller, CallerKind, Role, Scope},
     query::Clinics,
@@ -127,6 +127,20 @@ impl Desk<'_> {
             limit::withdraw(connection, &key, id, &wang(), now).unwrap();
             evaluation.patient_changed(context, &key).unwrap();
         });
+    }
+
+    /// A result that waits is given to a patient, or why it is not.
+    pub(crate) fn give(&self, place: Value, key: &str) -> Result<(), String> {
+        let place = serde_json::from_value(place).unwrap();
+        let asked = json!({"patient": key, "from": null, "reason": "theirs"});
+        let asked = serde_json::from_value(asked).unwrap();
+        self.does(move |context, evaluation| {
+            let Context { connection, now, .. } = context;
+            let moved = tray::reassign(connection, &place, &asked, &wang(), now);
+            let moved = moved.map_err(|refused| format!("{refused:?}"))?;
+            evaluation.moved(context, &moved).unwrap();
+            Ok(())
+        })
     }
 
     /// A nurse saw whether a patient is given oxygen.
