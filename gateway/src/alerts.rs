@@ -752,8 +752,13 @@ pub(crate) async fn pass_time(
                 }
                 let engine = due.engine(transaction, &site, &subject)?;
                 if engine.next_deadline(&rules).is_some_and(|deadline| deadline <= now) {
+                    let was_cut_off = engine.is_cut_off();
                     let changed = engine.on_time(&rules, now);
+                    let is_lost = !was_cut_off && engine.is_cut_off();
                     due.note(changed);
+                    if let Some(key) = subject.patient().filter(|_| is_lost) {
+                        due.observe(context, key.as_str())?;
+                    }
                 }
             }
             Ok((super::alerts::store(context, due)?, sites))

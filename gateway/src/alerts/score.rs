@@ -4,6 +4,7 @@
 //! # Invariants
 //! - a patient is scored at one site, however many have devices on them: one patient, one family,
 //!   one alert
+//! - what a score raised is unknown while the set is not whole behind a lost box
 //! - what a score raised ends with the devices, and with the results, without which nobody can be
 //!   scored
 
@@ -23,10 +24,12 @@ use rules::{
 };
 use rusqlite::{Connection, Transaction};
 use serde_json::Value;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Streams count by their median over a minute.
 pub(crate) const OBSERVE_EVERY_MS: u64 = 60_000;
+/// Of all alerts of the score, by the schema of rule sets.
+const FAMILY: &str = "news2";
 /// How long a nurse's word about consciousness counts; then no set is complete.
 const SEEN_MS: i64 = 60 * 60_000;
 /// Why an alert ends at one site when the patient's devices are at another.
@@ -59,9 +62,34 @@ impl Evaluation {
         let measured = observed::measured(connection, patient.as_str(), at)?;
         let engine = self.known(context, site, &Subject::Patient(patient.clone()))?;
         let set = engine.profile().observations(at, &measured);
+        if at == now {
+            self.know_score(context, site, patient, set.is_measured())?;
+        }
+        let engine = self.engine(connection, site, &Subject::Patient(patient.clone()))?;
         let (score, changed) = engine.on_observations(rules, now, at, &set);
         self.note(changed);
         Ok(score.is_some_and(|score| score.is_complete()))
+    }
+
+    /// What the score raised is known by a whole set, and unknown without one behind a lost box.
+    fn know_score(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        patient: &PatientKey,
+        is_whole: bool,
+    ) -> rusqlite::Result<()> {
+        let Context { connection, rules, now } = context;
+        let subject = Subject::Patient(patient.clone());
+        let mut is_lost = false;
+        for site in sites_with_devices(connection, patient)?.iter().chain([site]) {
+            is_lost |= self.engine(connection, site, &subject)?.is_cut_off();
+        }
+        if is_whole || is_lost {
+            let changed = self.engine(connection, site, &subject)?.know_score(rules, now, is_whole);
+            self.note(changed);
+        }
+        Ok(())
     }
 
     /// Where a patient is scored: where they were, as long as a device of theirs is there, else where
@@ -170,7 +198,19 @@ pub(super) fn sites_with_devices(
     Ok(sites.iter().filter_map(|site| SiteId::stored(site).ok()).collect())
 }
 
-/// Scores everybody of whom a nurse said lately how awake they are; the alerts that changed.
+/// Of whom the score has raised something that is not over.
+fn with_score_alert(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare_cached(
+            "SELECT DISTINCT body ->> 'patient' FROM alert WHERE state <> 'closed'
+             AND body ->> 'family' = ?1 AND body ->> 'patient' IS NOT NULL",
+        )?
+        .query_map([FAMILY], |row| row.get(0))?
+        .collect()
+}
+
+/// Scores everybody of whom a nurse said lately how awake they are, or of whom the score has raised
+/// something that is not over; the alerts that changed.
 pub(crate) async fn observe_all(
     store: &Store,
     rules: Arc<RuleSet>,
@@ -183,7 +223,10 @@ pub(crate) async fn observe_all(
     let changing = move |connection: &Connection| {
         let context = Context { connection, rules: &of_rules, now };
         let mut changing = Vec::new();
-        for patient in entry::seen_since(connection, since)? {
+        let mut patients: BTreeSet<String> =
+            entry::seen_since(connection, since)?.into_iter().collect();
+        patients.extend(with_score_alert(connection)?);
+        for patient in patients {
             let mut evaluation = Evaluation::default();
             evaluation.observe(context, &patient)?;
             if !evaluation.changed.is_empty() {

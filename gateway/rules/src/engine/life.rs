@@ -567,6 +567,11 @@ impl Episode {
         if !self.firing.values().all(|firing| firing.device.as_ref().is_some_and(&is_silent)) {
             return None;
         }
+        self.doubt(now)
+    }
+
+    /// Nobody knows whether it holds still; the alert if that changed it.
+    pub(super) fn doubt(&mut self, now: WallTime) -> Option<Alert> {
         let active = |alert: &&mut Alert| {
             matches!(alert.condition(), AlertState::ActiveUnack | AlertState::ActiveAck)
         };
@@ -579,15 +584,20 @@ impl Episode {
     }
 
     /// A device speaks again; the alert if that changed it.
-    ///
-    /// While nobody knew, nobody was told: the next persons have that much longer.
     pub(super) fn become_known(&mut self, now: WallTime, device: &DeviceId) -> Option<Alert> {
-        let is_of = |firing: &Firing| firing.device.as_ref().is_none_or(|of| of == device);
+        let is_of = |firing: &Firing| firing.device.as_ref() == Some(device);
         if !self.firing.is_empty() && !self.firing.values().any(is_of) {
             return None;
         }
         self.began_late = false;
         self.firing.values_mut().filter(|it| is_of(it)).for_each(|firing| firing.late = false);
+        self.trust(now)
+    }
+
+    /// It is known again; the alert if that changed it.
+    ///
+    /// While nobody knew, nobody was told: the next persons have that much longer.
+    pub(super) fn trust(&mut self, now: WallTime) -> Option<Alert> {
         let before = self.before_unknown.take()?;
         let since = self.unknown_since.take();
         let unknown = |alert: &&mut Alert| alert.condition() == AlertState::Unknown;

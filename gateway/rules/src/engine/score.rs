@@ -1,6 +1,6 @@
 //! NEWS2 of a patient: an observation set in, changed alerts out.
 
-use super::{Engine, firing::Firing};
+use super::{Engine, firing::Firing, life::Episode};
 use crate::{
     alert::Alert,
     news2::{Observations, Score},
@@ -57,10 +57,25 @@ impl Engine {
     /// the alerts that changed.
     pub fn end_score(&mut self, rules: &RuleSet, now: WallTime, why: &str) -> Vec<Alert> {
         self.scored_at = None;
+        self.of_score(rules).flat_map(|episode| episode.end(now, now, why, false)).collect()
+    }
+
+    /// Whether anybody can know what the score raised: not while what devices measure of a set is
+    /// missing behind a lost box. Hands out the alerts that changed.
+    pub fn know_score(&mut self, rules: &RuleSet, now: WallTime, is_known: bool) -> Vec<Alert> {
+        let of_score = self.of_score(rules);
+        let changed = of_score.filter_map(|episode| match is_known {
+            true => episode.trust(now),
+            false => episode.doubt(now),
+        });
+        changed.collect()
+    }
+
+    fn of_score(&mut self, rules: &RuleSet) -> impl Iterator<Item = &mut Episode> {
         let families: BTreeSet<&str> =
             rules.scores().iter().map(|rule| rule.family.as_str()).collect();
-        let of_score = self.episodes.iter_mut().filter(|(key, _)| families.contains(key.as_str()));
-        of_score.flat_map(|(_, episode)| episode.end(now, now, why, false)).collect()
+        let all = self.episodes.iter_mut();
+        all.filter(move |(key, _)| families.contains(key.as_str())).map(|(_, episode)| episode)
     }
 }
 

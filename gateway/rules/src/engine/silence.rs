@@ -113,6 +113,12 @@ impl Engine {
         known.silence.map(|silence| silence.since)
     }
 
+    /// Whether what is behind the edge box is not known: it has been out of reach for so long.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.cut_off && self.box_lost.is_some()
+    }
+
     /// The edge box is in reach again; hands out the alerts that changed.
     ///
     /// What was unknown stays so until its device is heard; a device that speaks only when it

@@ -1,7 +1,7 @@
 //! From what a nurse enters to the alert: NEWS2.
 
 use super::{patients::*, *};
-use crate::alerts::observe_all;
+use crate::alerts::{observe_all, pass_time};
 use model::time::WallTime;
 
 fn of_monitor(metric: Metric, value: &str, unit: Unit) -> Record {
@@ -462,6 +462,92 @@ async fn with_devices_of_two_boxes_a_patient_has_one_alert_of_the_score() {
     assert_eq!(desk.scored().await, moved);
     desk.take_off(&cookie, second, "off").await;
     assert_eq!(desk.scored().await[1], json!(["heping-2", "closed", "off"]));
+}
+
+impl Desk {
+    /// The link of a site's box is up or down since so many seconds; then time passes.
+    async fn link(&self, site: &str, online: bool, seconds: i64) {
+        let at = WallTime::from_unix_ms(clock::now().unix_ms() - seconds * 1000);
+        let state = SiteState {
+            online,
+            connection: 1,
+            agent_version: "0.1.0".into(),
+            policy: None,
+            upkeep: Upkeep::default(),
+            outbox: OutboxId::from_bytes([10; 16]),
+            backlog: [0; 3],
+            holds_s: None,
+            clock: ClockQuality::Synchronised,
+            clock_evidence: String::new(),
+            at,
+            uptime: None,
+        };
+        let site = SiteId::new(site).unwrap();
+        let delivery = Delivery::State { site, bytes: state.encode(), retained: false };
+        let rules = self.app.rules.rules();
+        let take = move |transaction: &rusqlite::Transaction<'_>| {
+            intake::take(transaction, &[delivery], at, &rules)
+        };
+        self.app.store.write(take).await.unwrap();
+        pass_time(&self.app.store, self.app.rules.rules(), clock::now(), None).await.unwrap();
+    }
+
+    /// What the devices of a site said was two minutes ago.
+    async fn say_nothing(&self, site: &'static str) {
+        let age = move |transaction: &rusqlite::Transaction<'_>| {
+            transaction.execute(
+                "UPDATE reading_group SET observed_ms = observed_ms - 120000,
+                   measured_ms = measured_ms - 120000
+                 WHERE source IN (SELECT id FROM source WHERE site = ?1)",
+                [site],
+            )
+        };
+        assert!(self.app.store.write(age).await.unwrap() > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_score_behind_a_lost_box_is_unknown_until_a_set_is_whole() {
+    let desk = Desk::with_clinics();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.patient(&cookie).await;
+    desk.link("heping", true, 300).await;
+    desk.put_on(&cookie, "heping", &patient).await;
+    desk.see(&cookie, &patient).await;
+    desk.say_nothing("heping").await;
+    desk.link("heping", false, 59).await;
+    let active = json!(["heping", "active_unack", "NEWS2-H"]);
+    assert_eq!(desk.scored().await, [active]);
+    desk.link("heping", true, 0).await;
+    desk.link("heping", false, 61).await;
+    assert_eq!(desk.scored().await, [json!(["heping", "unknown", ""])]);
+    assert_eq!(desk.score_all().await, Vec::<Value>::new());
+    desk.link("heping", true, 0).await;
+    assert_eq!(desk.score_all().await, Vec::<Value>::new());
+    values(&desk).await;
+    desk.score_all().await;
+    assert_eq!(desk.scored().await, [json!(["heping", "active_unack", ""])]);
+}
+
+#[tokio::test]
+async fn with_devices_of_two_boxes_a_score_is_known_as_long_as_a_set_is_whole() {
+    for (lost, other) in [("heping", "heping-2"), ("heping-2", "heping")] {
+        let desk = Desk::with_clinics();
+        let cookie = desk.log_in("wang").await;
+        let patient = desk.patient(&cookie).await;
+        desk.link(lost, true, 300).await;
+        desk.put_on(&cookie, "heping", &patient).await;
+        desk.see(&cookie, &patient).await;
+        desk.put_on(&cookie, "heping-2", &patient).await;
+        desk.say_nothing(lost).await;
+        desk.link(lost, false, 61).await;
+        desk.score_all().await;
+        let active = json!(["heping", "active_unack", "NEWS2-H"]);
+        assert_eq!(desk.scored().await, [active], "{lost}");
+        desk.say_nothing(other).await;
+        desk.score_all().await;
+        assert_eq!(desk.scored().await, [json!(["heping", "unknown", ""])], "{lost}");
+    }
 }
 
 #[tokio::test]

@@ -432,7 +432,7 @@ fn what_is_for_those_on_oxygen_ends_when_the_entry_is_a_day_old() {
     assert_eq!((ended.state, ended.cleared_at), (AlertState::ClearedUnack, Some(at(151.0))));
 }
 
-fn set(pulse: &str, oxygen: bool, state: Option<Consciousness>) -> Observations {
+pub(super) fn set(pulse: &str, oxygen: bool, state: Option<Consciousness>) -> Observations {
     let measured = |metric, value: &str, spot| Measured {
         metric,
         value: value.parse().unwrap(),

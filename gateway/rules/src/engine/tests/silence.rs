@@ -1,6 +1,7 @@
 //! Silence of a device, of the box before it, and what is taken away.
 
-use super::*;
+use super::{patient::set, *};
+use crate::news2::Consciousness;
 
 fn in_minutes(minutes: f64) -> f64 {
     minutes * 60.0
@@ -98,6 +99,33 @@ fn alerts_behind_a_box_that_is_out_of_reach_are_unknown_until_the_device_is_hear
     assert_eq!(ward.only().state, AlertState::Unknown);
     ward.number(901.0, Metric::HR, "36");
     assert_eq!(ward.only().state, AlertState::ActiveUnack);
+}
+
+#[test]
+fn what_a_score_raised_is_unknown_behind_a_lost_box_until_a_set_is_whole() {
+    let mut ward = Ward::of(aged(700));
+    let high = set("135", true, Some(Consciousness::Voice));
+    ward.engine.on_observations(ward.rules, at(1.0), at(1.0), &high);
+    ward.engine.box_lost(at(5.0));
+    ward.pass_time(64.0);
+    assert!(!ward.engine.is_cut_off());
+    ward.pass_time(65.0);
+    assert!(ward.engine.is_cut_off());
+    let told = ward.engine.know_score(ward.rules, at(65.0), false);
+    assert_eq!((told.len(), told[0].state), (1, AlertState::Unknown));
+    assert_eq!(ward.engine.know_score(ward.rules, at(66.0), false), []);
+    // Nobody is called meanwhile.
+    assert_eq!(ward.engine.next_deadline(ward.rules), None);
+    ward.engine.box_back(ward.rules, at(900.0));
+    assert!(!ward.engine.is_cut_off());
+    // One device that is heard is no set.
+    ward.number(901.0, Metric::HR, "135");
+    assert_eq!(ward.only().state, AlertState::Unknown);
+    let told = ward.engine.know_score(ward.rules, at(960.0), true);
+    assert_eq!((told.len(), told[0].state), (1, AlertState::ActiveUnack));
+    // The next persons have the seconds that were left before nobody knew.
+    let told = ward.engine.on_time(ward.rules, at(961.0));
+    assert_eq!(told.len(), 0, "{told:?}");
 }
 
 #[test]
