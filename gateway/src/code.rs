@@ -106,6 +106,7 @@ codes! {
     NameTaken: "name_taken", CONFLICT, "Somebody has this name";
     NoPerson: "no_person", NOT_FOUND, "There is no such thing";
     NothingPending: "nothing_pending", NOT_FOUND, "There is no such thing";
+    RequestChanged: "request_changed", CONFLICT, "Somebody was first";
     Own: "own", FORBIDDEN, "Another administrator does that";
 
     NoVersion: "no_version", NOT_FOUND, "There is no such thing";

@@ -77,6 +77,10 @@ pub(crate) enum PersonError {
         "nothing of {0} waits to be confirmed; look at the list, what waited for a day is to be asked for again"
     )]
     NothingPending(String),
+    #[error(
+        "the request has changed since you read it; read it again, and send its id as \"request\""
+    )]
+    RequestChanged,
     #[error("there is no token {0} that is in force; look at the list of tokens")]
     NoToken(String),
     #[error("the password cannot be hashed")]
@@ -653,7 +657,9 @@ mod tests {
         let ask = |to: Role| pending::ask(&connection, NOW, "sun", "wang", (Some(to), None));
         let confirm = |by: &str, after_ms: i64| {
             let at = WallTime::from_unix_ms(NOW.unix_ms() + after_ms);
-            pending::confirm(&connection, at, by, "wang")
+            let waits = pending::of_person(&connection, NOW, "wang").unwrap();
+            let request = waits.map(|waits| waits.request).unwrap_or_default();
+            pending::confirm(&connection, at, by, ("wang", &request))
         };
         assert!(matches!(confirm("zhou", 0), Err(PersonError::NothingPending(_))));
         ask(Role::Doctor).unwrap();
@@ -707,7 +713,8 @@ mod tests {
         let here = open_session(&connection, "wang", 0).unwrap();
         let [given, own] = ["given to wang", "battery staple"].map(|one| hashed(one).unwrap());
         pending::ask_password(&connection, NOW, "sun", ("wang", &given)).unwrap();
-        pending::confirm_password(&connection, NOW, "zhou", "wang").unwrap();
+        let waits = pending::password_of(&connection, NOW, "wang").unwrap().unwrap();
+        pending::confirm_password(&connection, NOW, "zhou", ("wang", &waits.request)).unwrap();
         assert!(!own::set_password(&connection, NOW, ("wang", &here), &own).unwrap());
         assert!(!own::set_pin(&connection, NOW, ("wang", &here), Some("hash")).unwrap());
         let (hash, _) = find_person(&connection, "wang").unwrap().unwrap();

@@ -125,15 +125,23 @@ async fn set(
     Ok(if waits { StatusCode::ACCEPTED } else { StatusCode::NO_CONTENT })
 }
 
+/// What somebody has read and confirms.
+#[derive(Deserialize)]
+struct Confirmed {
+    #[serde(default)]
+    request: String,
+}
+
 async fn confirm(
     State(app): State<App>,
     caller: Caller,
     Path(name): Path<String>,
+    JsonBody(Confirmed { request }): JsonBody<Confirmed>,
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::ConfirmRights)?;
     let now = clock::now();
     let (person, standing) = write(&app, move |transaction| {
-        let person = pending::confirm(transaction, now, &caller.name, &name)?;
+        let person = pending::confirm(transaction, now, &caller.name, (&name, &request))?;
         Ok((person, people::standing(transaction, now, &name)?))
     })
     .await?;
@@ -166,11 +174,12 @@ async fn confirm_password(
     State(app): State<App>,
     caller: Caller,
     Path(name): Path<String>,
+    JsonBody(Confirmed { request }): JsonBody<Confirmed>,
 ) -> Result<StatusCode, Problem> {
     caller.may(Action::ConfirmRights)?;
     let (now, whose) = (clock::now(), name.clone());
     write(&app, move |transaction| {
-        pending::confirm_password(transaction, now, &caller.name, &whose)
+        pending::confirm_password(transaction, now, &caller.name, (&whose, &request))
     })
     .await?;
     // Who has forgotten it has tried.
@@ -289,6 +298,7 @@ impl From<PersonError> for Problem {
             PersonError::Unknown(_) => Code::NoPerson,
             PersonError::NoToken(_) => Code::NotFound,
             PersonError::NothingPending(_) => Code::NothingPending,
+            PersonError::RequestChanged => Code::RequestChanged,
             PersonError::Own => Code::Own,
             PersonError::Database(error) => return StoreError::from(error).into(),
             PersonError::Hash | PersonError::Random => Code::Failed,

@@ -4,8 +4,9 @@
 //! # Invariants
 //! - until they are confirmed the rights and the password of before hold, and a token opens nothing
 //! - nobody confirms what they asked for themselves, nor what they would get
+//! - what is confirmed is what was read: each request has an id, and another one another
 
-use super::{Person, PersonError, Role, Scope, TOKEN_ID_LEN, clinics_of, person};
+use super::{Person, PersonError, Role, Scope, TOKEN_ID_LEN, clinics_of, person, sha256};
 use crate::{
     audit::{self, Entry},
     clock::rfc3339,
@@ -13,7 +14,7 @@ use crate::{
 use model::time::WallTime;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What nobody has confirmed within a day is forgotten: an administrator is there every working day.
 pub(super) const PENDING_MS: i64 = 24 * 3600 * 1000;
@@ -21,6 +22,8 @@ pub(super) const PENDING_MS: i64 = 24 * 3600 * 1000;
 /// Rights that wait, as lists tell them.
 #[derive(Debug, Serialize)]
 pub(crate) struct Pending {
+    /// Its id: whoever confirms sends it back.
+    pub(crate) request: String,
     pub(crate) role: Option<String>,
     /// `None`: the whole county.
     pub(crate) clinics: Option<Vec<String>>,
@@ -69,14 +72,18 @@ pub(super) fn of_person(
     connection
         .prepare_cached(query)?
         .query_row(params![name, now.unix_ms()], |row| {
-            Ok(Pending {
-                role: row.get("role")?,
-                clinics: clinics_of(row)?,
-                asked_by: row.get("asked_by")?,
-                until: rfc3339(row.get("until_ms")?),
-            })
+            let (role, clinics): (String, _) = (row.get("role")?, clinics_of(row)?);
+            let (asked_by, until_ms): (String, i64) = (row.get("asked_by")?, row.get("until_ms")?);
+            let scope: Option<String> = row.get("scope")?;
+            let request = request_id(&json!([role, scope, asked_by, until_ms]));
+            Ok(Pending { request, role: Some(role), clinics, asked_by, until: rfc3339(until_ms) })
         })
         .optional()
+}
+
+/// The id of what was asked for: of something else, or by somebody else, or again, it is another.
+fn request_id(asked: &Value) -> String {
+    sha256(&asked.to_string())
 }
 
 /// Puts in force what was asked for somebody. The caller owns the transaction.
@@ -84,12 +91,15 @@ pub(crate) fn confirm(
     connection: &Connection,
     now: WallTime,
     by: &str,
-    name: &str,
+    (name, request): (&str, &str),
 ) -> Result<Person, PersonError> {
     let nothing = || PersonError::NothingPending(name.to_owned());
     let pending = of_person(connection, now, name)?.ok_or_else(nothing)?;
     if by == name || by == pending.asked_by {
         return Err(PersonError::Own);
+    }
+    if request != pending.request {
+        return Err(PersonError::RequestChanged);
     }
     let before = person(connection, name)?;
     connection.execute(
@@ -113,6 +123,8 @@ pub(super) fn forget(connection: &Connection, name: &str) -> rusqlite::Result<()
 /// A password that waits, as lists tell it.
 #[derive(Debug, Serialize)]
 pub(crate) struct PendingPassword {
+    /// Its id: whoever confirms sends it back.
+    pub(crate) request: String,
     pub(crate) asked_by: String,
     pub(crate) until: String,
 }
@@ -149,8 +161,10 @@ pub(super) fn password_of(
     connection
         .prepare_cached(query)?
         .query_row(params![name, now.unix_ms()], |row| {
-            let until = rfc3339(row.get("until_ms")?);
-            Ok(PendingPassword { asked_by: row.get("asked_by")?, until })
+            let (hash, until_ms): (String, i64) = (row.get("password")?, row.get("until_ms")?);
+            let asked_by: String = row.get("asked_by")?;
+            let request = request_id(&json!([hash, asked_by, until_ms]));
+            Ok(PendingPassword { request, asked_by, until: rfc3339(until_ms) })
         })
         .optional()
 }
@@ -160,12 +174,15 @@ pub(crate) fn confirm_password(
     connection: &Connection,
     now: WallTime,
     by: &str,
-    name: &str,
+    (name, request): (&str, &str),
 ) -> Result<(), PersonError> {
     let pending = password_of(connection, now, name)?;
     let pending = pending.ok_or_else(|| PersonError::NothingPending(name.to_owned()))?;
     if by == name || by == pending.asked_by {
         return Err(PersonError::Own);
+    }
+    if request != pending.request {
+        return Err(PersonError::RequestChanged);
     }
     let query = "DELETE FROM pending_password WHERE name = ?1 RETURNING password";
     let hash: String = connection.query_row(query, [name], |row| row.get(0))?;

@@ -67,24 +67,24 @@ export class PeoplePage extends Page {
   }
 
   /** Rights that wait for an administrator of another kind. */
-  pending({ role, clinics, until }, path) {
+  pending({ request, role, clinics, until }, path) {
     return h('span', { class: 'pending' },
       t('people.pending', { role: roleName(role), where: this.where(clinics), until: moment(until) }),
       this.may('confirm_rights') ? h('button', {
         class: 'primary',
-        onclick: () => this.act(() => api.tell('POST', `${path}/confirm`)),
+        onclick: () => this.act(() => api.tell('POST', `${path}/confirm`, { request })),
       }, t('people.confirm')) : '');
   }
 
   /** A password in the place of a forgotten one. */
-  pendingPassword({ name, pending_password: { asked_by: by, until } }) {
+  pendingPassword({ name, pending_password: { request, asked_by: by, until } }) {
     const path = `/people/${encodeURIComponent(name)}/password/confirm`;
     return h('span', { class: 'pending' },
       t('people.password_pending', { by, until: moment(until) }),
       this.may('confirm_rights') && by !== this.user.name ? h('button', {
         class: 'primary',
         'data-do': 'confirm-password',
-        onclick: () => this.act(() => api.tell('POST', path)),
+        onclick: () => this.act(() => api.tell('POST', path, { request })),
       }, t('people.confirm')) : '');
   }
 

@@ -198,10 +198,11 @@ test('who forgot their password is given another, which a second administrator c
   const done = [];
   county.took['POST /people/zhao/password'] = ({ password }) => {
     done.push(password);
-    county.pendingPassword = { asked_by: 'li', until: at(county.ms + 86_400_000) };
+    county.pendingPassword = { request: 'b2', asked_by: 'li', until: at(county.ms + 86_400_000) };
     return [202, null];
   };
-  county.took['POST /people/zhao/password/confirm'] = () => {
+  county.took['POST /people/zhao/password/confirm'] = ({ request }) => {
+    assert.equal(request, 'b2');
     county.pendingPassword = null;
     return [204, null];
   };

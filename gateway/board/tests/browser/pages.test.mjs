@@ -552,14 +552,23 @@ test('rights that wait are put in force by an administrator of another kind', as
   const { county } = it;
   const until = new Date(county.ms + 86_400_000).toISOString();
   county.pending = {
-    role: 'doctor', clinics: null, asked_by: 'sun', until,
+    request: 'a1', role: 'nurse', clinics: [make.HEPING.clinic], asked_by: 'sun', until,
   };
-  county.took['POST /people/zhao/confirm'] = () => {
+  county.took['POST /people/zhao/confirm'] = ({ request }) => {
+    if (request !== county.pending.request) {
+      return problem(409, 'Somebody was first', { code: 'request_changed' });
+    }
     county.pending = null;
     return [200, county.more['/people']().people[1]];
   };
   const page = await it.open({ known: false });
   await turn(page, 'people');
+  await page.says('.pending', `待确认:护士,${make.HEPING.clinic}`);
+  // Something else is asked for while they read.
+  Object.assign(county.pending, { request: 'a2', role: 'doctor', clinics: null });
+  await page.click('.pending button');
+  await page.says('.page-problem', '申请已更改,请刷新后核对再确认');
+  await page.click('.again');
   await page.says('.pending', '待确认:医生,全县');
   await page.click('.pending button');
   await page.hides('.pending');

@@ -59,6 +59,14 @@ impl Story {
         answer
     }
 
+    /// What confirms that which waits for zhao.
+    async fn waits(&self, cookie: &str, field: &str) -> Value {
+        let (_, answer) = self.staffed.ask(cookie, Method::GET, "/api/v1/people", "").await;
+        let mut people = answer["people"].as_array().unwrap().iter();
+        let zhao = people.find(|person| person["name"] == "zhao").unwrap();
+        json!({"request": zhao[field]["request"]})
+    }
+
     /// What a route has left since the last one.
     async fn left(&mut self, route: &str, left: &str) {
         let entries = self.staffed.desk.audit().await;
@@ -99,13 +107,15 @@ impl Story {
         let role = json!({"role": "nurse", "clinics": [CLINIC]});
         self.does(&security, route, &["zhao"], role, left).await;
         let (route, left) = ("POST /people/{name}/confirm", "audit_admin user_rights zhao");
-        self.does(&audit, route, &["zhao"], "", left).await;
+        let read = self.waits(&audit, "pending").await;
+        self.does(&audit, route, &["zhao"], read, left).await;
         let (route, left) =
             ("POST /people/{name}/password", "security_admin user_password_asked zhao");
         self.does(&security, route, &["zhao"], json!({"password": "battery staple"}), left).await;
         let (route, left) =
             ("POST /people/{name}/password/confirm", "system_admin user_password zhao");
-        self.does(&system, route, &["zhao"], "", left).await;
+        let read = self.waits(&audit, "pending_password").await;
+        self.does(&system, route, &["zhao"], read, left).await;
         let (route, left) =
             ("DELETE /people/{name}/sessions", "security_admin user_sessions_ended kiosk");
         self.does(&security, route, &["kiosk"], "", left).await;

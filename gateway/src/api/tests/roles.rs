@@ -132,6 +132,7 @@ fn body_of(path: &str) -> &'static str {
         "/api/v1/people" => r#"{"name": "new", "password": "correct horse"}"#,
         "/api/v1/people/{name}" => r#"{"role": "nurse"}"#,
         "/api/v1/people/{name}/password" => r#"{"password": "correct horse"}"#,
+        "/api/v1/people/{name}/confirm" | "/api/v1/people/{name}/password/confirm" => "{}",
         "/api/v1/boards/sound" => r#"{"board": "1", "name": "desk", "sound": "on"}"#,
         "/api/v1/tokens" => r#"{"name": "export", "role": "engineer"}"#,
         "/api/v1/rules/preview" => r#"{"version": 99}"#,
@@ -464,8 +465,8 @@ async fn a_new_nurse_takes_two_administrators_and_nobody_helps_themselves() {
         (&Value::Null, &json!("nurse"), &json!("security_admin"))
     );
     let confirm = async |cookie: &str, of: &str| {
-        let path = format!("/api/v1/{of}/confirm");
-        staffed.ask(cookie, Method::POST, &path, "").await
+        let read = json!({"request": zhao["pending"]["request"]}).to_string();
+        staffed.ask(cookie, Method::POST, &format!("/api/v1/{of}/confirm"), &read).await
     };
     assert_eq!(confirm(&security, "people/zhao").await.0, 403);
     let (status, confirmed) = confirm(&audit, "people/zhao").await;
@@ -577,6 +578,61 @@ async fn names_that_nobody_has_are_no_part_of_the_audit() {
     assert!(!told.to_string().contains("my-password-by-mistake"));
 }
 
+/// Whoever asks, asks for something else while the other reads.
+#[tokio::test]
+async fn what_is_confirmed_is_what_was_read() {
+    let staffed = Staffed::new().await;
+    let [security, audit] =
+        [staffed.cookie("security_admin").await, staffed.cookie("audit_admin").await];
+    let nurse = async |field: &str| {
+        let (_, answer) = staffed.ask(&audit, Method::GET, "/api/v1/people", "").await;
+        let mut people = answer["people"].as_array().unwrap().iter();
+        people.find(|person| person["name"] == "nurse").unwrap()[field].clone()
+    };
+    let password = |password: &str| json!({"password": password});
+    for (asked, way, waits, first, second) in [
+        (
+            Method::PATCH,
+            "",
+            "pending",
+            json!({"role": "nurse", "clinics": [HEPING]}),
+            json!({"role": "doctor", "clinics": null}),
+        ),
+        (
+            Method::POST,
+            "/password",
+            "pending_password",
+            password("correct horse"),
+            password("battery staple"),
+        ),
+    ] {
+        let path = format!("/api/v1/people/nurse{way}");
+        let ask = async |body: &Value| {
+            let body = body.to_string();
+            let (status, _) = staffed.ask(&security, asked.clone(), &path, &body).await;
+            assert_eq!(status, StatusCode::ACCEPTED);
+            nurse(waits).await["request"].clone()
+        };
+        let confirm = async |body: Value| {
+            let path = format!("{path}/confirm");
+            staffed.ask(&audit, Method::POST, &path, &body.to_string()).await
+        };
+        let before = nurse("role").await;
+        let read = ask(&first).await;
+        let newer = ask(&second).await;
+        for wrong in [json!({"request": read}), json!({})] {
+            let (status, problem) = confirm(wrong).await;
+            assert_eq!(status, StatusCode::CONFLICT, "{way} {problem}");
+            assert_eq!(problem["code"], "request_changed");
+            check_schema(&document(), "Problem", &problem);
+        }
+        assert_eq!(nurse("role").await, before, "{way}");
+        assert!(confirm(json!({"request": newer})).await.0.is_success(), "{way}");
+        assert_eq!(nurse(waits).await, Value::Null);
+    }
+    assert_eq!(nurse("role").await, "doctor");
+}
+
 #[tokio::test]
 async fn a_forgotten_password_takes_two_administrators_and_then_its_owner() {
     let staffed = Staffed::new().await;
@@ -592,10 +648,6 @@ async fn a_forgotten_password_takes_two_administrators_and_then_its_owner() {
         let path = format!("/api/v1/people/{name}/password");
         let body = json!({"password": password}).to_string();
         staffed.ask(cookie, Method::POST, &path, &body).await.0.as_u16()
-    };
-    let confirm = async |cookie: &str, name: &str| {
-        let path = format!("/api/v1/people/{name}/password/confirm");
-        staffed.ask(cookie, Method::POST, &path, "").await.0.as_u16()
     };
     let new = "given by somebody";
     for (cookie, name, password, wanted) in [
@@ -618,6 +670,11 @@ async fn a_forgotten_password_takes_two_administrators_and_then_its_owner() {
     let of = |name: &str| {
         let mut people = people["people"].as_array().unwrap().iter();
         people.find(|person| person["name"] == name).unwrap()
+    };
+    let confirm = async |cookie: &str, name: &str| {
+        let path = format!("/api/v1/people/{name}/password/confirm");
+        let read = json!({"request": of(name)["pending_password"]["request"]}).to_string();
+        staffed.ask(cookie, Method::POST, &path, &read).await.0.as_u16()
     };
     let waits = &of("nurse")["pending_password"]["asked_by"];
     assert_eq!((waits, &of("nurse")["sessions"]), (&json!("security_admin"), &json!(2)));
