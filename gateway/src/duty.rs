@@ -2,8 +2,9 @@
 //!
 //! # Invariants
 //! - a township that names nobody of a level has whom the county names, or nobody
+//! - an open alert names as the next whoever the newest plan has on duty at that moment
 
-use crate::{people::Scope, query::Clinics, store::Store};
+use crate::{clock::parse_rfc3339, people::Scope, query::Clinics, store::Store};
 use model::{id::SiteId, time::WallTime};
 use rules::ladder::Level;
 use rusqlite::{Connection, Row, Transaction, params};
@@ -140,10 +141,47 @@ pub(crate) fn on_duty(
     Ok(on_duty)
 }
 
+/// The plan is another: open alerts name by it whoever is told next. Returns those that name
+/// somebody else now, as the API tells them.
+pub(crate) fn name_next(connection: &Connection) -> rusqlite::Result<Vec<Value>> {
+    let steps: Vec<(String, String, String, String, Option<String>)> = connection
+        .prepare_cached(
+            "SELECT id, site, body ->> '$.next_step.level', body ->> '$.next_step.at',
+               body ->> '$.next_step.person'
+             FROM alert WHERE state <> 'closed' AND body ->> '$.next_step.at' IS NOT NULL",
+        )?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut told = Vec::new();
+    for (id, site, level, at, before) in steps {
+        let Ok(site) = SiteId::stored(&site) else { continue };
+        let (Some(level), Some(at)) = (Level::from_name(&level), parse_rfc3339(&at)) else {
+            continue;
+        };
+        let person = on_duty(connection, &site, WallTime::from_unix_ms(at))?.remove(&level);
+        if person == before {
+            continue;
+        }
+        let body: String = connection
+            .prepare_cached(
+                "UPDATE alert SET body = json_set(body, '$.next_step.person', ?2,
+                   '$.revision', body ->> '$.revision' + 1) WHERE id = ?1 RETURNING body",
+            )?
+            .query_row(params![id, person], |row| row.get(0))?;
+        told.push(serde_json::from_str(&body).unwrap_or_default());
+    }
+    Ok(told)
+}
+
 /// The clinics that are configured: the database knows which township a site is of.
 pub(crate) async fn know_townships(store: &Store, clinics: &Arc<Clinics>) {
     let clinics = Arc::clone(clinics);
-    let written = store.write(move |transaction| write_townships(transaction, &clinics)).await;
+    let write = move |transaction: &Transaction<'_>| {
+        write_townships(transaction, &clinics)?;
+        // No board follows yet.
+        name_next(transaction).map(drop)
+    };
+    let written = store.write(write).await;
     if let Err(error) = written {
         // A full disk is no reason to show nothing.
         tracing::error!(%error, "The clinics could not be written down; those of before count.");

@@ -13,6 +13,7 @@ use crate::{
     duty::{self, PERSON_LEN_MAX, PlanError, SHIFTS_MAX, Shift},
     figures,
     people::{Action, Caller},
+    query::with_clinic,
 };
 use axum::{Json, extract::State, routing::get};
 use model::id::SiteId;
@@ -72,9 +73,14 @@ async fn replace(
         let (who, what) = (caller.name.as_str(), township.unwrap_or("county"));
         let detail = json!({"shifts": shifts});
         audit::append(transaction, now, &Entry { who, action: "duty", what, detail })?;
-        duty::plans(transaction, &caller.scope)
+        let named = duty::name_next(transaction)?;
+        Ok((duty::plans(transaction, &caller.scope)?, named))
     };
-    Ok(Json(app.store.write(change).await?))
+    let (plans, named) = app.store.write(change).await?;
+    for alert in named {
+        app.events.publish("alert", &with_clinic(alert, &app.clinics), None);
+    }
+    Ok(Json(plans))
 }
 
 impl From<PlanError> for Problem {

@@ -261,6 +261,44 @@ async fn a_doctor_says_who_is_on_duty_and_a_board_on_the_wall_does_not() {
 }
 
 #[tokio::test]
+async fn an_open_alert_names_as_the_next_whoever_the_newest_plan_has() {
+    let desk = Desk::new();
+    let add = |transaction: &rusqlite::Transaction<'_>| {
+        people::add_person(transaction, "zhao", Role::Doctor, PASSWORD).unwrap();
+        Ok(())
+    };
+    desk.app.store.write(add).await.unwrap();
+    let cookie = desk.log_in("zhao").await;
+    let put = async |shifts: Value| {
+        let body = json!({"township": null, "shifts": shifts});
+        desk.do_it(&cookie, Method::PUT, "/duty", body).await
+    };
+    let second = |person: &str| json!({"level": "second", "from_hour": 0, "until_hour": 168, "person": person});
+    put(json!([second("wang")])).await;
+    let path = format!("/api/v1/alerts/{}", desk.alert().await);
+    let named = async || desk.get(&path).await.1;
+    let first = named().await;
+    assert_eq!(
+        (&first["next_step"]["level"], &first["next_step"]["person"]),
+        (&json!("second"), &json!("wang"))
+    );
+    let mut heard = desk.app.events.follow();
+    for (shifts, person) in [(json!([second("li")]), json!("li")), (json!([]), Value::Null)] {
+        put(shifts.clone()).await;
+        let alert = named().await;
+        check_schema(&document(), "Alert", &alert);
+        assert_eq!(alert["next_step"]["person"], person);
+        assert_eq!(alert["next_step"]["at"], first["next_step"]["at"]);
+        let event = heard.try_recv().unwrap();
+        assert_eq!(event.name, "alert", "boards hear of it");
+        assert_eq!(serde_json::from_str::<Value>(&event.data).unwrap(), alert);
+        put(shifts).await;
+        assert!(heard.try_recv().is_err(), "the same plan says nothing new");
+    }
+    assert_eq!(named().await["revision"], first["revision"].as_i64().unwrap() + 2);
+}
+
+#[tokio::test]
 async fn the_figures_of_a_week_count_what_became_of_its_alerts() {
     let desk = Desk::new();
     let (id, cookie) = (desk.alert().await, desk.log_in("wang").await);
