@@ -202,8 +202,7 @@ impl Evaluation {
                     let then = self.subject_at(&alarm.device, said.at);
                     let has_left = then != self.subject_at(&alarm.device, at);
                     let before = has_left.then(|| Before { came: at, of: then.patient().cloned() });
-                    let moment = if has_left { at } else { said.at };
-                    if let Some((engine, rules)) = self.engine(&alarm.device, moment, at) {
+                    if let Some((engine, rules)) = self.engine(&alarm.device, at, at) {
                         let left_out = engine.left_out_for(alarm).map(str::to_owned);
                         let before = before.as_ref();
                         changed.extend(engine.on_alarm_of(rules, at, said, before, alarm));

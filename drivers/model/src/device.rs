@@ -126,7 +126,7 @@ pub struct DeviceStatus {
     pub state: DeviceState,
     /// Why, in a few English words; empty when online.
     pub reason: String,
-    /// What it said of itself: serial number, version, unit setting, clock.
+    /// What it said of itself: serial number, version, unit setting, clock, that its cuff measures.
     pub about: BTreeMap<String, String>,
     /// How often it speaks, where the configuration of its box says so; else as its kind does.
     pub expected_interval_ms: Option<u32>,

@@ -495,7 +495,7 @@ impl Engine {
     }
 
     /// What holds by a rule that applies no more holds by the one in its place too, where its value
-    /// meets that: on a birthday nobody recovered.
+    /// alone meets that: on a birthday nobody recovered.
     fn hand_rules_over(&mut self, rules: &RuleSet, facts: &Facts, at: WallTime) {
         let held = self.series.iter().filter(|(_, series)| series.holds());
         let gone: Vec<(String, Series)> = held
@@ -512,6 +512,7 @@ impl Engine {
             let Some(value) = value.and_then(|value| value.parse().ok()) else { continue };
             let instead = rules.thresholds(before.class).filter(|rule| {
                 (&rule.family, rule.op) == (&before.family, before.op)
+                    && rule.also.is_none()
                     && rules.is_in_force(rule, facts)
             });
             for rule in instead {

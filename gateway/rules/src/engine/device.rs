@@ -1,7 +1,7 @@
 //! What is known of one device of a subject, and how it leaves for another.
 
 use super::{
-    Engine,
+    Engine, after,
     alarms::{Doubt, Held, Over},
     firing::Firing,
     life::Episode,
@@ -106,15 +106,13 @@ impl Device {
 
     /// Whether its cuff measured at that moment, or so short a time before it.
     pub(super) fn cuff_measures(&self, at: WallTime) -> bool {
-        let is_within = |from: WallTime, ms: i64| {
-            (0..=ms).contains(&at.unix_ms().saturating_sub(from.unix_ms()))
-        };
-        let cycle_ms = |since: WallTime| match self.cuff_at.filter(|over| *over >= since) {
-            Some(over) => over.unix_ms().saturating_sub(since.unix_ms()).min(CUFF_CYCLE_MS),
-            None => CUFF_CYCLE_MS,
-        };
-        self.cuff_since.is_some_and(|since| is_within(since, cycle_ms(since)))
-            || self.cuff_at.is_some_and(|over| is_within(over, CUFF_MS))
+        let is_measuring = self.cuff_since.is_some_and(|since| {
+            let latest = after(since, CUFF_CYCLE_MS);
+            let over = self.cuff_at.filter(|over| *over >= since);
+            (since..=over.map_or(latest, |over| over.min(latest))).contains(&at)
+        });
+        let has_measured = |over: WallTime| (over..=after(over, CUFF_MS)).contains(&at);
+        is_measuring || self.cuff_at.is_some_and(has_measured)
     }
 
     /// What of a state that begins anew goes on: what it is, what it gives, and that nothing is heard
